@@ -1,0 +1,176 @@
+//! The one function that everything is about: what is observed goes in, a plan comes out.
+//!
+//! In: a snapshot, the time, the policy. Out: at most one dependent action, and when to look again.
+//! Traffic comes first, then what must be remembered, then pods that start, then pods that end. A room for each concern:
+//! `traffic` (where the Services point), `candidate` (from wanted to switched), `bake` (watching it, and the way back),
+//! `workloads` (Deployments and their pods), `previews`, `operations` (what people ask) and `conditions` (what is said of it).
+
+mod bake;
+mod candidate;
+mod conditions;
+mod operations;
+mod previews;
+mod traffic;
+mod workloads;
+
+use bascule_crds::{Candidate, RejectReason, Rejection, ReleaseStatus};
+use jiff::Timestamp;
+
+use crate::{
+    observed::Observed,
+    plan::{Next, Note, NoteKind, Plan, Policy, Read, Step},
+    revision::{Blocked, Rendered, render},
+};
+use operations::Abort;
+
+/// Decides what to do next about one Release. Total: every snapshot has a plan.
+pub fn decide(observed: &Observed, now: Timestamp, policy: &Policy) -> Plan {
+    if observed.release.deleting {
+        // Everything that is ours goes with the Release, by its owner references.
+        return Plan { next: Next::Rest, reads: Vec::new(), wake: None, notes: Vec::new() };
+    }
+    let mut decision = Decision::new(observed, now, policy);
+    decision.consider();
+    decision.into_plan()
+}
+
+/// A decision while it is made.
+struct Decision<'a> {
+    observed: &'a Observed,
+    now: Timestamp,
+    policy: &'a Policy,
+    /// Status as it is stored: what has happened.
+    stored: &'a ReleaseStatus,
+    /// Status as it should be.
+    next: ReleaseStatus,
+    wanted: Result<Rendered, Blocked>,
+    /// Moves of Services: before everything else.
+    traffic: Vec<Step>,
+    /// Pods that start.
+    work: Vec<Step>,
+    /// Pods that end, and things that nobody needs any more.
+    tidy: Vec<Step>,
+    /// `next` must be written before `work`: it is what a restart continues from.
+    must_record: bool,
+    /// Something is not known that the status would have to claim.
+    quiet: bool,
+    /// A person's Abort that is to be carried out.
+    abort: Option<Abort>,
+    /// Not without a person or another input: reason and message.
+    stalled: Option<(&'static str, String)>,
+    /// Not yet: reason and message.
+    waiting: Option<(&'static str, String)>,
+    reads: Vec<Read>,
+    wake: Option<Timestamp>,
+    traffic_notes: Vec<Note>,
+    record_notes: Vec<Note>,
+    work_notes: Vec<Note>,
+}
+
+impl<'a> Decision<'a> {
+    fn new(observed: &'a Observed, now: Timestamp, policy: &'a Policy) -> Self {
+        let stored = &observed.release.status;
+        Self {
+            observed,
+            now,
+            policy,
+            stored,
+            next: stored.clone(),
+            wanted: render(observed),
+            traffic: Vec::new(),
+            work: Vec::new(),
+            tidy: Vec::new(),
+            must_record: false,
+            quiet: false,
+            abort: None,
+            stalled: None,
+            waiting: None,
+            reads: Vec::new(),
+            wake: None,
+            traffic_notes: Vec::new(),
+            record_notes: Vec::new(),
+            work_notes: Vec::new(),
+        }
+    }
+
+    fn consider(&mut self) {
+        if let Ok(wanted) = &self.wanted {
+            self.next.artifacts.clone_from(&wanted.artifacts);
+        }
+        self.hear_operations();
+        match &self.stored.candidate {
+            None => self.resting(),
+            Some(candidate) if candidate.step == bascule_crds::Step::Baking => self.baking(candidate),
+            Some(candidate) => self.advancing(candidate),
+        }
+        self.keep_active();
+        self.keep_idle();
+        self.keep_previews();
+        self.answer_operations();
+        self.say();
+    }
+
+    /// First what is urgent, and never two things of which one needs the other's reply.
+    fn into_plan(mut self) -> Plan {
+        for trouble in &self.observed.troubles {
+            if trouble.retry_at > self.now {
+                let held = |step: &Step| step.target() != trouble.target;
+                self.traffic.retain(held);
+                self.work.retain(held);
+                self.tidy.retain(held);
+                self.reads.retain(|read| read.target() != trouble.target);
+                self.look_at(trouble.retry_at);
+            }
+        }
+        let (next, notes) = if !self.traffic.is_empty() {
+            (Next::Act(self.traffic), self.traffic_notes)
+        } else if self.must_record {
+            (Next::Record(Box::new(self.next)), self.record_notes)
+        } else if !self.work.is_empty() {
+            (Next::Act(self.work), self.work_notes)
+        } else if !self.tidy.is_empty() {
+            (Next::Act(self.tidy), Vec::new())
+        } else if !self.quiet && self.next != *self.stored {
+            (Next::Record(Box::new(self.next)), self.record_notes)
+        } else {
+            (Next::Rest, Vec::new())
+        };
+        Plan { next, reads: self.reads, wake: self.wake, notes }
+    }
+
+    /// Look again at `at`, if that is still to come.
+    fn look_at(&mut self, at: Timestamp) {
+        if at > self.now {
+            self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+        }
+    }
+
+    fn stall(&mut self, reason: &'static str, message: impl Into<String>) {
+        self.stalled.get_or_insert((reason, message.into()));
+    }
+
+    fn wait(&mut self, reason: &'static str, message: impl Into<String>) {
+        self.waiting.get_or_insert((reason, message.into()));
+    }
+
+    /// Remembers that a revision is not to be tried again by itself.
+    fn reject(&mut self, candidate: &Candidate, reason: RejectReason, message: &str) {
+        self.next.rejected.retain(|rejection| rejection.revision != candidate.revision);
+        self.next.rejected.push(Rejection {
+            revision: candidate.revision.clone(),
+            version: candidate.version.clone(),
+            reason,
+            message: message.to_owned(),
+            at: self.now,
+        });
+        let surplus = self.next.rejected.len().saturating_sub(self.policy.keep_rejections);
+        self.next.rejected.drain(..surplus);
+        self.next.candidate = None;
+        self.must_record = true;
+        self.record_notes.push(note(NoteKind::Rejected, format!("{} ({}): {message}", candidate.version, candidate.revision)));
+    }
+}
+
+fn note(kind: NoteKind, message: String) -> Note {
+    Note { kind, message }
+}

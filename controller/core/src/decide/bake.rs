@@ -1,0 +1,154 @@
+//! The new version has the traffic and is watched; the old one is warm. When it goes bad: traffic back first, then rejected.
+
+use bascule_crds::{Candidate, RejectReason, Version};
+use jiff::Timestamp;
+
+use super::{
+    Decision, note,
+    traffic::{Move, Target},
+    workloads::Health,
+};
+use crate::{observed::Service, plan::NoteKind};
+
+/// Why traffic goes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Rejected(RejectReason, String),
+    /// The spec asks for the previous version again: not a fault of this one.
+    Reverted,
+}
+
+/// How a record on a Service says that nobody was at fault.
+const REVERTED: &str = "Reverted";
+
+impl Cause {
+    /// What the commit record says. It names the revision, so that the record of an earlier attempt is never taken for this one.
+    fn to_record(&self, revision: &str) -> String {
+        match self {
+            Self::Rejected(reason, message) => format!("{reason} {revision}: {message}"),
+            Self::Reverted => format!("{REVERTED} {revision}: the spec asks for the version before it"),
+        }
+    }
+
+    /// Read back from the commit record: a restart between the move and the status must not forget why.
+    fn from_record(text: &str, revision: &str) -> Option<Self> {
+        let (head, message) = text.split_once(": ")?;
+        let kind = head.strip_suffix(revision)?.trim_end();
+        let reason = match kind {
+            REVERTED => return Some(Self::Reverted),
+            "Aborted" => RejectReason::Aborted,
+            "BakeFailed" => RejectReason::BakeFailed,
+            _ => return None,
+        };
+        Some(Self::Rejected(reason, message.to_owned()))
+    }
+}
+
+impl Decision<'_> {
+    pub(super) fn baking(&mut self, candidate: &Candidate) {
+        let Some(services) = self.services() else { return };
+        let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
+        let health = self.health(candidate);
+        // A version that was itself rejected is no place to return to.
+        let way_back = self.stored.previous.clone().filter(|previous| self.stored.rejection(&previous.revision).is_none());
+        let cause = self.cause(candidate, &services, way_back.as_ref(), &health);
+        match (cause, way_back) {
+            (Some(cause), Some(previous)) if self.answers(&previous) => self.go_back(candidate, &services, &previous, cause),
+            (Some(Cause::Rejected(reason, message)), way_back) => {
+                self.steer(&services, &goal, Move::Heal, "healed");
+                self.stay(candidate, reason, &message, way_back.as_ref());
+            }
+            (Some(Cause::Reverted) | None, _) => {
+                let there = self.steer(&services, &goal, Move::Heal, "healed");
+                self.watch(candidate, &health, there);
+            }
+        }
+    }
+
+    fn cause(&self, candidate: &Candidate, services: &[&Service], way_back: Option<&Version>, health: &Health) -> Option<Cause> {
+        let back = way_back.map(|previous| Target::At { track: previous.track, revision: previous.revision.clone() });
+        let begun = back.as_ref().and_then(|back| {
+            let mut records =
+                services.iter().filter(|service| back.recorded_on(service)).filter_map(|service| service.record.as_ref());
+            records.find_map(|record| Cause::from_record(&record.reason, &candidate.revision))
+        });
+        if begun.is_some() {
+            return begun;
+        }
+        if let Some(abort) = &self.abort {
+            return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
+        }
+        match health {
+            Health::Bad(why) if self.observed.release.spec.rollback.automatic => {
+                return Some(Cause::Rejected(RejectReason::BakeFailed, why.clone()));
+            }
+            Health::Bad(_) | Health::Good | Health::Unknown => {}
+        }
+        let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() != candidate.revision)?;
+        let reverted = way_back.is_some_and(|previous| previous.revision == wanted.revision.as_str());
+        (reverted && !self.observed.release.spec.suspend).then_some(Cause::Reverted)
+    }
+
+    /// Traffic back first; the rest is remembered when it is there.
+    fn go_back(&mut self, candidate: &Candidate, services: &[&Service], previous: &Version, cause: Cause) {
+        let back = Target::At { track: previous.track, revision: previous.revision.clone() };
+        if !self.steer(services, &back, Move::Decided, &cause.to_record(&candidate.revision)) {
+            return;
+        }
+        let mut home = previous.clone();
+        home.since = self.now;
+        self.next.active = Some(home);
+        self.next.previous = None;
+        let message = format!("traffic is back on {} ({}) on {}", previous.version, previous.revision, previous.track);
+        self.record_notes.push(note(NoteKind::SwitchedBack, message));
+        match cause {
+            Cause::Rejected(reason, message) => {
+                self.reject(candidate, reason, &message);
+                self.record_abort();
+            }
+            Cause::Reverted => {
+                self.next.candidate = None;
+                self.must_record = true;
+            }
+        }
+    }
+
+    /// It went bad, and nobody answers where traffic could return to: a bad version is better than none. The way back has until
+    /// the end of the bake to come up again; then the candidate is given up where it is, so that a better one can start.
+    fn stay(&mut self, candidate: &Candidate, reason: RejectReason, message: &str, way_back: Option<&Version>) {
+        let over = self.bake_over(candidate);
+        match way_back {
+            Some(previous) if self.now < over => {
+                self.wait(
+                    "WayBackNotAvailable",
+                    format!("{message}; {} on {} has no ready pods to return to", previous.version, previous.track),
+                );
+                self.look_at(over);
+            }
+            _ => {
+                self.reject(candidate, reason, &format!("{message}; there is no good version to return to, so traffic stays"));
+                self.record_abort();
+            }
+        }
+    }
+
+    fn bake_over(&self, candidate: &Candidate) -> Timestamp {
+        candidate.switched_at.unwrap_or(candidate.started_at) + self.observed.release.spec.strategy.bake.get()
+    }
+
+    fn watch(&mut self, candidate: &Candidate, health: &Health, there: bool) {
+        if let Health::Bad(why) = health {
+            return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
+        }
+        let over = self.bake_over(candidate);
+        if self.now < over {
+            return self.look_at(over);
+        }
+        if *health == Health::Good && there {
+            self.next.candidate = None;
+            self.must_record = true;
+            let message = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
+            self.record_notes.push(note(NoteKind::Settled, message));
+        }
+    }
+}

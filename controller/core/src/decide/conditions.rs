@@ -1,0 +1,154 @@
+//! What status says of it all: conditions in the words of kstatus, and what an autoscaler reads.
+
+use bascule_crds::{Condition, ConditionStatus, ConditionType, scale_selector};
+
+use super::Decision;
+use crate::observed::Sight;
+
+impl Decision<'_> {
+    pub(super) fn say(&mut self) {
+        let troubles = &self.observed.troubles;
+        if let Some(trouble) = troubles.first() {
+            let message = trouble.message.clone();
+            self.wait("Retrying", message);
+        }
+        self.next.observed_generation = self.observed.release.generation;
+        self.say_scale();
+        let (ready, reconciling, stalled) = self.progress_conditions();
+        let mut conditions = vec![ready, reconciling, stalled];
+        conditions.extend(self.availability());
+        let conditions = conditions
+            .into_iter()
+            .map(|(kind, status, reason, message)| self.condition(kind, status, &reason, message))
+            .collect();
+        self.next.conditions = conditions;
+    }
+
+    /// Replicas and selector of the active version, else of the candidate.
+    fn say_scale(&mut self) {
+        let place = self
+            .next
+            .active
+            .as_ref()
+            .map(|active| active.track)
+            .or_else(|| self.next.candidate.as_ref().map(|candidate| candidate.track));
+        let (Some(track), Some(deployments)) = (place, self.observed.deployments.known()) else { return };
+        let spec = &self.observed.release.spec;
+        let driven: Vec<_> =
+            spec.workloads.iter().filter(|workload| workload.replicas.is_none()).map(|workload| workload.name.as_str()).collect();
+        let names =
+            if driven.is_empty() { spec.workloads.iter().map(|workload| workload.name.as_str()).collect() } else { driven };
+        self.next.selector = scale_selector(&self.observed.release.name, track, &names);
+        // Autoscalers expect the replicas of one workload; where several are driven, they all have the same.
+        let replicas = names.iter().filter_map(|name| Some(deployments.get(&track.deployment(name))?.replicas)).max();
+        self.next.replicas = replicas.unwrap_or(0);
+    }
+
+    fn progress_conditions(&self) -> (Said, Said, Said) {
+        use ConditionType::{Ready, Reconciling, Stalled};
+        let idle = || (Reconciling, false.into(), "Idle".to_owned(), String::new());
+        let going = |reason: &str, message: String| (Reconciling, true.into(), reason.to_owned(), message);
+        let fine = || (Stalled, false.into(), "NotStalled".to_owned(), String::new());
+        let not_ready = |reason: &str, message: String| (Ready, false.into(), reason.to_owned(), message);
+
+        if let Some((reason, message)) = &self.stalled {
+            let stalled = (Stalled, true.into(), (*reason).to_owned(), message.clone());
+            return (not_ready(reason, message.clone()), idle(), stalled);
+        }
+        if let Some((reason, message)) = &self.waiting {
+            let reconciling = if *reason == "Suspended" { idle() } else { going(reason, message.clone()) };
+            return (not_ready(reason, message.clone()), reconciling, fine());
+        }
+        if let Some(candidate) = &self.next.candidate {
+            let message = if candidate.message.is_empty() {
+                format!("{} on {}", candidate.summary, candidate.track)
+            } else {
+                format!("{} on {}: {}", candidate.summary, candidate.track, candidate.message)
+            };
+            return (not_ready("Progressing", message.clone()), going("Progressing", message), fine());
+        }
+        let wanted = self.wanted.as_ref().ok();
+        match (&self.next.active, wanted) {
+            (Some(active), Some(wanted)) if active.revision == wanted.revision.as_str() => {
+                match self.next.rejection(&active.revision) {
+                    Some(rejection) => {
+                        let message = format!(
+                            "{} has the traffic but was rejected ({}): {}",
+                            active.version, rejection.reason, rejection.message
+                        );
+                        let stalled = (Stalled, true.into(), "Rejected".to_owned(), message.clone());
+                        (not_ready("Rejected", message), idle(), stalled)
+                    }
+                    None => (
+                        (Ready, true.into(), "Settled".to_owned(), format!("{} is active on {}", active.version, active.track)),
+                        idle(),
+                        fine(),
+                    ),
+                }
+            }
+            (_, Some(wanted)) => match self.next.rejection(wanted.revision.as_str()) {
+                Some(rejection) => {
+                    let message = format!("{} was rejected ({}): {}", rejection.version, rejection.reason, rejection.message);
+                    let stalled = (Stalled, true.into(), "Rejected".to_owned(), message.clone());
+                    (not_ready("Rejected", message), idle(), stalled)
+                }
+                None => {
+                    (not_ready("Progressing", format!("{} is next", wanted.version)), going("Progressing", String::new()), fine())
+                }
+            },
+            (_, None) => (not_ready("Progressing", String::new()), going("Progressing", String::new()), fine()),
+        }
+    }
+
+    /// None while it cannot be seen: then the condition stays as it was.
+    fn availability(&self) -> Option<Said> {
+        let kind = ConditionType::Available;
+        let Some(active) = &self.next.active else {
+            return Some((kind, false.into(), "NothingActive".into(), "no version has had traffic yet".into()));
+        };
+        let (Sight::Known(deployments), Sight::Known(sets)) = (&self.observed.deployments, &self.observed.replica_sets) else {
+            return self
+                .stored
+                .condition(kind)
+                .map(|stored| (kind, stored.status, stored.reason.clone(), stored.message.clone()));
+        };
+        let short: Vec<_> = active
+            .workloads
+            .iter()
+            .filter(|record| {
+                let wanted = deployments
+                    .get(&active.track.deployment(&record.name))
+                    .map_or(record.replicas, |deployment| deployment.replicas);
+                let of = |set: &&crate::observed::ReplicaSet| {
+                    set.track == Some(active.track) && set.workload == record.name && set.revision == active.revision
+                };
+                sets.iter().filter(of).map(|set| set.available).sum::<i32>() < wanted
+            })
+            .map(|record| record.name.as_str())
+            .collect();
+        Some(if short.is_empty() {
+            (kind, true.into(), "AllPodsReady".into(), "every workload has all its pods".into())
+        } else {
+            (kind, false.into(), "PodsMissing".into(), format!("not all pods are ready: {}", short.join(", ")))
+        })
+    }
+
+    /// The time changes only with the status, so that a condition that says the same is the same.
+    fn condition(&self, kind: ConditionType, status: ConditionStatus, reason: &str, message: String) -> Condition {
+        let since = self
+            .stored
+            .condition(kind)
+            .filter(|stored| stored.status == status)
+            .map_or(self.now, |stored| stored.last_transition_time);
+        Condition {
+            kind,
+            status,
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: since,
+            observed_generation: self.observed.release.generation,
+        }
+    }
+}
+
+type Said = (ConditionType, ConditionStatus, String, String);

@@ -1,0 +1,126 @@
+//! What people ask of the Release: acted on once, by uid, and answered.
+//!
+//! The effect and the record that it was done are one write of the Release's status; the answer in the Operation comes from that record.
+
+use bascule_crds::{OperationOutcome, OperationRecord, OperationType, Step as Stage};
+
+use super::{Decision, note};
+use crate::{
+    observed::OperationView,
+    plan::{NoteKind, Step},
+};
+
+/// An Abort that is being carried out; its record is written when traffic is where it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Abort {
+    uid: String,
+    name: String,
+    pub(super) message: String,
+}
+
+/// Records that are kept although they are answered, so that a lagging answer is never acted on again.
+const RECORDS: usize = 10;
+
+impl Decision<'_> {
+    pub(super) fn hear_operations(&mut self) {
+        let new = |operation: &&OperationView| {
+            !operation.answered && self.stored.operations.iter().all(|record| record.uid != operation.uid)
+        };
+        let unheard: Vec<_> = self.observed.operations.iter().filter(new).collect();
+        for operation in unheard {
+            match operation.spec.kind {
+                OperationType::Abort => self.hear_abort(operation),
+                OperationType::Retry => self.hear_retry(operation),
+            }
+        }
+    }
+
+    fn hear_abort(&mut self, operation: &OperationView) {
+        let Some(candidate) = self.stored.candidate.as_ref() else {
+            return self.refuse(operation, "there is no candidate to abort".into());
+        };
+        if operation.spec.revision.as_ref().is_some_and(|revision| *revision != candidate.revision) {
+            return self.refuse(operation, format!("the candidate is {}, not the revision that was named", candidate.revision));
+        }
+        let way_back = self.stored.previous.as_ref().filter(|previous| self.stored.rejection(&previous.revision).is_none());
+        if candidate.step == Stage::Baking && way_back.is_none() {
+            return self.refuse(
+                operation,
+                format!("{} has all the traffic and there is no earlier good version to return to", candidate.version),
+            );
+        }
+        if self.abort.is_some() {
+            return;
+        }
+        self.abort = Some(Abort { uid: operation.uid.clone(), name: operation.name.clone(), message: asked(operation) });
+    }
+
+    fn hear_retry(&mut self, operation: &OperationView) {
+        let wanted = self.wanted.as_ref().ok().map(|wanted| wanted.revision.to_string());
+        let Some(revision) = operation.spec.revision.clone().or(wanted) else {
+            return self
+                .wait("Resolving", format!("Operation {} waits until it is known which revision is wanted", operation.name));
+        };
+        if self.next.rejection(&revision).is_none() {
+            return self.refuse(operation, format!("{revision} is not rejected"));
+        }
+        self.next.rejected.retain(|rejection| rejection.revision != revision);
+        self.record_notes.push(note(NoteKind::Operated, format!("{revision} is tried again: {}", asked(operation))));
+        self.record(
+            operation.uid.clone(),
+            operation.name.clone(),
+            OperationOutcome::Done,
+            format!("{revision} may be tried again"),
+        );
+    }
+
+    fn refuse(&mut self, operation: &OperationView, why: String) {
+        self.record(operation.uid.clone(), operation.name.clone(), OperationOutcome::Refused, why);
+    }
+
+    /// The Abort is carried out.
+    pub(super) fn record_abort(&mut self) {
+        if let Some(abort) = self.abort.clone() {
+            let version = self.stored.candidate.as_ref().map_or("the candidate", |candidate| &candidate.version);
+            self.record(abort.uid, abort.name, OperationOutcome::Done, format!("{version} is given up"));
+        }
+    }
+
+    fn record(&mut self, uid: String, name: String, outcome: OperationOutcome, message: String) {
+        let answered = |record: &OperationRecord| {
+            self.observed.operations.iter().all(|operation| operation.uid != record.uid || operation.answered)
+        };
+        while self.next.operations.len() >= RECORDS {
+            let Some(oldest) = self.next.operations.iter().position(answered) else { break };
+            self.next.operations.remove(oldest);
+        }
+        self.next.operations.push(OperationRecord { uid, name, outcome, message, at: self.now });
+        self.must_record = true;
+    }
+
+    pub(super) fn answer_operations(&mut self) {
+        for operation in self.observed.operations.iter().filter(|operation| !operation.answered) {
+            if let Some(record) = self.stored.operations.iter().find(|record| record.uid == operation.uid) {
+                self.tidy.push(Step::Answer {
+                    operation: operation.name.clone(),
+                    outcome: record.outcome,
+                    message: record.message.clone(),
+                    at: record.at,
+                });
+            }
+        }
+        let answered: Vec<_> = self.observed.operations.iter().filter(|operation| operation.answered).collect();
+        let surplus = answered.len().saturating_sub(self.policy.keep_operations);
+        for operation in &answered[..surplus] {
+            self.tidy.push(Step::Prune { operation: operation.name.clone(), uid: operation.uid.clone() });
+        }
+    }
+}
+
+fn asked(operation: &OperationView) -> String {
+    let by = operation.spec.by.as_deref().unwrap_or("somebody");
+    match operation.spec.note.as_deref() {
+        Some(note) => format!("{:?} by {by}: {note}", operation.spec.kind),
+        None => format!("{:?} by {by}", operation.spec.kind),
+    }
+}

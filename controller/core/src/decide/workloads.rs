@@ -1,0 +1,440 @@
+//! Deployments and their pods: whether they are ready, how many there should be, and when the old ones may go.
+//!
+//! The active track and the way back are changed in nothing but replicas; a hand edit of what is settled is put right.
+
+use bascule_crds::{Candidate, Step as Stage, Track, Version, WorkloadRecord};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Decision, note};
+use crate::{
+    body,
+    observed::{Deployment, ReplicaSet, Sight},
+    plan::{NoteKind, Read, Step},
+    revision::Rendered,
+};
+
+/// Whether a candidate may have the traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    Ready,
+    NotYet(String),
+    Unknown(String),
+}
+
+/// Whether a version keeps the traffic that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Good,
+    Bad(String),
+    Unknown,
+}
+
+impl<'a> Decision<'a> {
+    fn deployment(&self, track: Track, workload: &str) -> Option<&Deployment> {
+        self.observed.deployments.known()?.get(&track.deployment(workload))
+    }
+
+    fn is_ours(&self, deployment: &Deployment) -> bool {
+        deployment.owner.as_deref() == Some(self.observed.release.uid.as_str())
+    }
+
+    /// Replicas that the spec wants of a workload; None when the spec no longer has it.
+    fn wanted_replicas(&self, workload: &str) -> Option<i32> {
+        let spec = &self.observed.release.spec;
+        let own = spec.workloads.iter().find(|candidate| candidate.name == workload)?;
+        Some(own.replicas.or(spec.replicas).unwrap_or(1))
+    }
+
+    /// As many as the spec wants, and not fewer than serve now.
+    fn candidate_replicas(&self, workload: &str) -> i32 {
+        let serving = self.stored.active.as_ref().and_then(|active| self.deployment(active.track, workload));
+        self.wanted_replicas(workload).unwrap_or(1).max(serving.map_or(0, |deployment| deployment.replicas))
+    }
+
+    /// No Deployment of another owner stands where the candidate's would.
+    pub(super) fn may_use(&mut self, wanted: &Rendered, track: Track) -> bool {
+        let deployments = match &self.observed.deployments {
+            Sight::Known(deployments) => deployments,
+            Sight::Unknown(_) => {
+                self.quiet = true;
+                return false;
+            }
+        };
+        for workload in &wanted.workloads {
+            let name = track.deployment(&workload.name);
+            match deployments.get(&name) {
+                Some(deployment) if deployment.deleting => {
+                    self.wait("DeploymentDeleting", format!("Deployment {name} is being deleted"));
+                    return false;
+                }
+                Some(deployment) if !self.is_ours(deployment) => {
+                    self.stall(
+                        "NameTaken",
+                        format!(
+                            "Deployment {name} exists and is not managed by this Release: delete it, or rename workload {}",
+                            workload.name
+                        ),
+                    );
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Bodies for a dry run.
+    pub(super) fn bodies(&self, wanted: &Rendered, track: Track) -> Vec<Value> {
+        let release = &self.observed.release;
+        let revision = wanted.revision.as_str();
+        let body = |workload| body::deployment(release, workload, track, revision, self.candidate_replicas(&workload.name), None);
+        wanted.workloads.iter().map(body).collect()
+    }
+
+    pub(super) fn is_started(&self, wanted: &Rendered, track: Track) -> bool {
+        wanted.workloads.iter().all(|workload| self.runs(track, &workload.name, wanted.revision.as_str()))
+    }
+
+    pub(super) fn all_started(&self, candidate: &Candidate) -> bool {
+        candidate.workloads.iter().all(|workload| self.runs(candidate.track, &workload.name, &candidate.revision))
+    }
+
+    fn runs(&self, track: Track, workload: &str, revision: &str) -> bool {
+        self.deployment(track, workload).is_some_and(|deployment| deployment.revision == revision && self.is_ours(deployment))
+    }
+
+    /// Brings the candidate's Deployments to its template and replicas, in one write each.
+    pub(super) fn start(&mut self, candidate: &Candidate) {
+        if self.observed.deployments.known().is_none() {
+            return;
+        }
+        let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == candidate.revision).cloned();
+        for record in &candidate.workloads {
+            let replicas = self.candidate_replicas(&record.name);
+            let template =
+                wanted.as_ref().and_then(|wanted| wanted.workloads.iter().find(|workload| workload.name == record.name));
+            let deployment = self.deployment(candidate.track, &record.name).cloned();
+            let stands = deployment.as_ref().is_some_and(|deployment| {
+                deployment.revision == candidate.revision && deployment.confirmed == Some(deployment.generation)
+            });
+            match (template, deployment) {
+                (_, Some(deployment)) if deployment.deleting => {}
+                (_, Some(deployment)) if !self.is_ours(&deployment) => {
+                    self.stall("NameTaken", format!("Deployment {} exists and is not managed by this Release", deployment.name));
+                }
+                (Some(template), deployment) if !stands => {
+                    let uid = deployment.map(|deployment| deployment.uid);
+                    let body = body::deployment(
+                        &self.observed.release,
+                        template,
+                        candidate.track,
+                        &candidate.revision,
+                        replicas,
+                        uid.as_deref(),
+                    );
+                    self.work.push(Step::Apply { deployment: candidate.track.deployment(&record.name), body });
+                }
+                (_, Some(deployment)) if deployment.revision == candidate.revision => self.scale(&deployment, replicas),
+                _ => {}
+            }
+        }
+    }
+
+    /// Fewer replicas end pods: then the write holds only for the Deployment as it was seen.
+    fn scale(&mut self, deployment: &Deployment, replicas: i32) {
+        if deployment.replicas == replicas {
+            return;
+        }
+        let fewer = replicas < deployment.replicas;
+        let step = Step::Scale {
+            deployment: deployment.name.clone(),
+            uid: deployment.uid.clone(),
+            resource_version: fewer.then(|| deployment.resource_version.clone()),
+            replicas,
+        };
+        if fewer { self.tidy.push(step) } else { self.work.push(step) }
+    }
+
+    /// All pods of all workloads are those of the candidate, and available.
+    pub(super) fn readiness(&self, candidate: &Candidate) -> Readiness {
+        let sets = match (&self.observed.deployments, &self.observed.replica_sets) {
+            (Sight::Known(_), Sight::Known(sets)) => sets,
+            (Sight::Unknown(why), _) | (_, Sight::Unknown(why)) => return Readiness::Unknown(why.clone()),
+        };
+        let stray = |set: &&ReplicaSet| {
+            set.track == Some(candidate.track) && candidate.workloads.iter().all(|record| record.name != set.workload)
+        };
+        if let Some(set) = sets.iter().filter(stray).find(|set| set.wanted > 0 || set.replicas > 0) {
+            return Readiness::NotYet(format!("pods of {} are still there", set.name));
+        }
+        for record in &candidate.workloads {
+            let Some(deployment) = self.deployment(candidate.track, &record.name) else {
+                return Readiness::NotYet(format!("{} is not started", record.name));
+            };
+            let wanted = self.candidate_replicas(&record.name);
+            if deployment.revision != candidate.revision
+                || deployment.confirmed != Some(deployment.generation)
+                || deployment.replicas < wanted
+            {
+                return Readiness::NotYet(format!("{} is being started", record.name));
+            }
+            let (ours, others): (Vec<_>, Vec<_>) =
+                of(sets, candidate.track, &record.name).partition(|set| set.revision == candidate.revision);
+            if let Some(other) = others.iter().find(|set| set.wanted > 0 || set.replicas > 0) {
+                return Readiness::NotYet(format!("pods of {} are still there", other.name));
+            }
+            let running: Vec<_> = ours.iter().filter(|set| set.wanted > 0 || set.replicas > 0).collect();
+            let available = running.iter().map(|set| set.available).sum::<i32>();
+            let settled = match running.as_slice() {
+                [] => deployment.replicas == 0 && ours.iter().any(|set| set.observed),
+                [set] => set.observed && set.wanted == deployment.replicas && set.available >= deployment.replicas,
+                _ => false,
+            };
+            if !settled {
+                return Readiness::NotYet(format!("{}: {available} of {} pods are ready", record.name, deployment.replicas));
+            }
+        }
+        Readiness::Ready
+    }
+
+    /// None of the pods that were ready at the switch is missing.
+    pub(super) fn health(&self, candidate: &Candidate) -> Health {
+        let (Some(_), Some(sets)) = (self.observed.deployments.known(), self.observed.replica_sets.known()) else {
+            return Health::Unknown;
+        };
+        for record in &candidate.workloads {
+            let wanted = self.deployment(candidate.track, &record.name).map_or(record.replicas, |deployment| deployment.replicas);
+            let needed = record.replicas.min(wanted);
+            let available = available(sets, candidate.track, &record.name, &candidate.revision);
+            if available < needed {
+                return Health::Bad(format!("{}: {available} of {needed} pods are ready", record.name));
+            }
+        }
+        Health::Good
+    }
+
+    /// Somebody answers there: every workload has a ready pod.
+    pub(super) fn answers(&self, version: &Version) -> bool {
+        let Some(sets) = self.observed.replica_sets.known() else { return false };
+        let serves =
+            |record: &WorkloadRecord| record.replicas == 0 || available(sets, version.track, &record.name, &version.revision) > 0;
+        version.workloads.iter().all(serves)
+    }
+
+    /// Every workload of the candidate has a pod that answers.
+    pub(super) fn any_ready(&self, candidate: &Candidate) -> bool {
+        let Some(sets) = self.observed.replica_sets.known() else { return false };
+        candidate.workloads.iter().all(|record| available(sets, candidate.track, &record.name, &candidate.revision) > 0)
+    }
+
+    /// What we stand for from now on: replicas that were proved, and the generation that our write left.
+    pub(super) fn stand_for(&self, candidate: &Candidate) -> Vec<WorkloadRecord> {
+        let record = |record: &WorkloadRecord| {
+            let deployment = self.deployment(candidate.track, &record.name);
+            WorkloadRecord {
+                name: record.name.clone(),
+                replicas: deployment.map_or(0, |deployment| deployment.replicas),
+                generation: deployment
+                    .filter(|deployment| deployment.confirmed == Some(deployment.generation))
+                    .map(|deployment| deployment.generation),
+            }
+        };
+        candidate.workloads.iter().map(record).collect()
+    }
+
+    /// The active track: replicas follow the spec, and another hand's edit is put right where the template is still at hand.
+    pub(super) fn keep_active(&mut self) {
+        let (Some(active), Some(_)) = (&self.stored.active, self.observed.deployments.known()) else { return };
+        let template = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == active.revision).cloned();
+        for record in &active.workloads {
+            let name = active.track.deployment(&record.name);
+            let Some(replicas) = self.wanted_replicas(&record.name) else { continue };
+            let rendered =
+                template.as_ref().and_then(|wanted| wanted.workloads.iter().find(|workload| workload.name == record.name));
+            let deployment = self.deployment(active.track, &record.name).cloned();
+            match (deployment, rendered) {
+                (Some(deployment), _) if deployment.deleting => {}
+                (Some(deployment), _) if !self.is_ours(&deployment) => {
+                    self.stall("NameTaken", format!("Deployment {name} exists and is not managed by this Release"));
+                }
+                (Some(deployment), Some(rendered)) if !stands(&deployment, record) => {
+                    let uid = Some(deployment.uid.as_str());
+                    let body = body::deployment(&self.observed.release, rendered, active.track, &active.revision, replicas, uid);
+                    self.heal(name, body, "was changed by another hand");
+                }
+                (None, Some(rendered)) => {
+                    let body = body::deployment(&self.observed.release, rendered, active.track, &active.revision, replicas, None);
+                    self.heal(name, body, "was deleted by another hand");
+                }
+                (Some(deployment), _) => self.scale(&deployment, replicas),
+                (None, None) => self.wait("DeploymentMissing", format!("Deployment {name} was deleted by another hand")),
+            }
+        }
+        self.remember_generations();
+    }
+
+    fn heal(&mut self, name: String, body: Value, what: &str) {
+        self.work_notes.push(note(NoteKind::Healed, format!("Deployment {name} {what}; put right")));
+        self.work.push(Step::Apply { deployment: name, body });
+    }
+
+    fn remember_generations(&mut self) {
+        let Some(mut active) = self.next.active.take() else { return };
+        for record in &mut active.workloads {
+            if let Some(deployment) = self
+                .deployment(active.track, &record.name)
+                .filter(|deployment| deployment.confirmed == Some(deployment.generation))
+            {
+                record.generation = Some(deployment.generation);
+            }
+        }
+        self.next.active = Some(active);
+    }
+
+    /// Deployments that no version needs now: warm as long as they may be needed, then at 0, and gone when nobody knows them.
+    pub(super) fn keep_idle(&mut self) {
+        let Some(deployments) = self.observed.deployments.known() else { return };
+        for deployment in deployments.values() {
+            let Some(track) = deployment.track.filter(|_| self.is_ours(deployment) && !deployment.deleting) else { continue };
+            let busy = self.version_on(track);
+            if busy.is_some_and(|workloads| workloads.iter().any(|record| record.name == deployment.workload)) {
+                continue;
+            }
+            if self.is_way_back(track) {
+                let warm = self.wanted_replicas(&deployment.workload).unwrap_or(0).max(deployment.replicas);
+                self.scale(deployment, warm);
+            } else if deployment.replicas == 0 {
+                self.sweep(deployment);
+            } else if busy.is_some() {
+                // A workload that the version on this track does not have: left by one that made way.
+                self.scale(deployment, 0);
+            } else {
+                self.wind_down(deployment, track);
+            }
+        }
+    }
+
+    /// Workloads of the version that has the traffic on this track or is to get it.
+    fn version_on(&self, track: Track) -> Option<&'a [WorkloadRecord]> {
+        let stored = self.stored;
+        let candidate = stored
+            .candidate
+            .as_ref()
+            .filter(|candidate| candidate.track == track)
+            .map(|candidate| candidate.workloads.as_slice());
+        candidate
+            .or_else(|| stored.active.as_ref().filter(|active| active.track == track).map(|active| active.workloads.as_slice()))
+    }
+
+    fn is_way_back(&self, track: Track) -> bool {
+        let baking = self.stored.candidate.as_ref().is_some_and(|candidate| candidate.step == Stage::Baking);
+        baking && self.stored.previous.as_ref().is_some_and(|previous| previous.track == track)
+    }
+
+    fn wind_down(&mut self, deployment: &Deployment, track: Track) {
+        let until = self.warm_until(deployment, track);
+        if self.now < until {
+            return self.look_at(until);
+        }
+        match self.is_drained(track) {
+            Some(false) if self.now < until + self.policy.drain_bound => self.look_at(until + self.policy.drain_bound),
+            Some(_) => self.scale(deployment, 0),
+            None => {}
+        }
+    }
+
+    fn warm_until(&self, deployment: &Deployment, track: Track) -> Timestamp {
+        let strategy = &self.observed.release.spec.strategy;
+        let delay = strategy.scale_down_delay.get();
+        let was_active =
+            self.stored.previous.as_ref().filter(|previous| previous.track == track && previous.revision == deployment.revision);
+        if let (Some(_), Some(active)) = (was_active, &self.stored.active) {
+            return active.since + delay.max(strategy.bake.get());
+        }
+        self.stored.rejection(&deployment.revision).map_or(self.now, |rejection| rejection.at + delay)
+    }
+
+    /// No Service points there, and none sends there any more. None: a Service points there, or cannot be seen.
+    fn is_drained(&mut self, track: Track) -> Option<bool> {
+        let services = self.services()?;
+        let points = |service: &&&crate::observed::Service| {
+            service.selected() == Some(track.as_str())
+                || service.selected().is_none()
+                || service.record.as_ref().is_some_and(|record| record.track == track.as_str())
+        };
+        if services.iter().any(|service| points(&service)) {
+            return None;
+        }
+        let sets: Vec<_> = self
+            .observed
+            .replica_sets
+            .known()?
+            .iter()
+            .filter(|set| set.track == Some(track))
+            .map(|set| set.name.as_str())
+            .collect();
+        let drained = services.iter().all(|service| {
+            let endpoints = self.observed.endpoints.get(&service.name).and_then(Sight::known);
+            endpoints.is_some_and(|endpoints| !endpoints.any_of(sets.iter().copied()))
+        });
+        Some(drained)
+    }
+
+    /// A Deployment at 0 of a workload that no version here knows any more.
+    fn sweep(&mut self, deployment: &Deployment) {
+        let stored = self.stored;
+        let versions = stored
+            .active
+            .iter()
+            .map(|version| &version.workloads)
+            .chain(stored.previous.iter().map(|version| &version.workloads));
+        let records = versions.chain(stored.candidate.iter().map(|candidate| &candidate.workloads));
+        let known = records.flatten().any(|record| record.name == deployment.workload)
+            || self.observed.release.spec.workloads.iter().any(|workload| workload.name == deployment.workload);
+        if !known {
+            self.tidy.push(Step::DeleteDeployment {
+                deployment: deployment.name.clone(),
+                uid: deployment.uid.clone(),
+                resource_version: deployment.resource_version.clone(),
+            });
+        }
+    }
+
+    /// Asks the pods why they are not ready, after a while and then seldom.
+    pub(super) fn ask_why(&mut self, candidate: &Candidate) {
+        let report = self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision);
+        let due = match report {
+            None => candidate.started_at + self.policy.look_after,
+            Some(report) => report.at + self.policy.look_again,
+        };
+        if self.now >= due {
+            self.reads.push(Read::Pods { revision: candidate.revision.clone(), track: candidate.track });
+        }
+        self.look_at(due);
+    }
+
+    /// Why the candidate's pods are not ready, in their own words.
+    pub(super) fn reasons(&self, candidate: &Candidate) -> Option<String> {
+        let failures = self.observed.replica_sets.known().into_iter().flatten();
+        let failures = failures.filter(|set| set.revision == candidate.revision && set.track == Some(candidate.track));
+        let mut reasons: Vec<String> = failures.filter_map(|set| set.failure.clone()).collect();
+        if let Some(report) = self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision) {
+            reasons.extend(report.reasons.iter().cloned());
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
+/// The Deployment is as our last write left it, in this process or before.
+fn stands(deployment: &Deployment, record: &WorkloadRecord) -> bool {
+    [deployment.confirmed, record.generation].contains(&Some(deployment.generation))
+}
+
+fn of<'a>(sets: &'a [ReplicaSet], track: Track, workload: &str) -> impl Iterator<Item = &'a ReplicaSet> {
+    sets.iter().filter(move |set| set.track == Some(track) && set.workload == workload)
+}
+
+fn available(sets: &[ReplicaSet], track: Track, workload: &str, revision: &str) -> i32 {
+    of(sets, track, workload).filter(|set| set.revision == revision).map(|set| set.available).sum()
+}

@@ -1,0 +1,20 @@
+//! The pure core: what is observed goes in, a plan comes out.
+//!
+//! In: an [`Observed`] snapshot, the time, a [`Policy`]. Out: a [`Plan`].
+//! Never here: I/O, clocks, randomness, logging, a Kubernetes or AWS client.
+
+mod body;
+mod decide;
+pub mod image;
+mod observed;
+mod plan;
+mod revision;
+mod variables;
+
+pub use decide::decide;
+pub use observed::{
+    Check, Deployment, Endpoints, Observed, OperationView, PodReport, Record, Refusal, ReleaseView, ReplicaSet, Service,
+    ServicePort, Sight, Trouble,
+};
+pub use plan::{Next, Note, NoteKind, Plan, Policy, Read, ServiceWrite, Step};
+pub use revision::{Rendered, RenderedWorkload, Revision};

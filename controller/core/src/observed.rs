@@ -1,0 +1,227 @@
+//! Everything that [`crate::decide`] may know about one Release, at one moment.
+//!
+//! In: what the cache projected from watches, and the answers to reads that an earlier plan asked for.
+//! Out: values that `decide` reads. Never here: a decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bascule_crds::{OperationSpec, ReleaseSpec, ReleaseStatus, ResolvedArtifact, Track, names};
+use jiff::Timestamp;
+
+/// Something that was seen, or the reason why it was not. Absence is a value (`Known(None)`); ignorance is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight<T> {
+    Known(T),
+    Unknown(String),
+}
+
+impl<T> Sight<T> {
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// The snapshot.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub release: ReleaseView,
+    /// Value of the namespace's environment label.
+    pub environment: Sight<Option<String>>,
+    /// Answers of the registries about the artifacts whose tag must be pinned, by artifact name.
+    pub artifacts: BTreeMap<String, Sight<ResolvedArtifact>>,
+    /// The Deployments that carry this Release's label, by name.
+    pub deployments: Sight<BTreeMap<String, Deployment>>,
+    /// The ReplicaSets that carry this Release's label.
+    pub replica_sets: Sight<Vec<ReplicaSet>>,
+    /// Every Service that the spec names or that carries this Release's label, previews included, by name.
+    pub services: BTreeMap<String, Sight<Option<Service>>>,
+    /// Who answers behind each claimed Service, by Service name.
+    pub endpoints: BTreeMap<String, Sight<Endpoints>>,
+    /// Ready endpoints behind an unclaimed Service that are not ours, by Service name; asked for with [`crate::Read::Strangers`].
+    pub strangers: BTreeMap<String, Sight<u32>>,
+    /// Operations on this Release, oldest first.
+    pub operations: Vec<OperationView>,
+    /// What the API server said to the last dry run.
+    pub check: Option<Check>,
+    /// What the pods of a candidate that is not ready say.
+    pub pods: Option<PodReport>,
+    /// Steps that failed lately, and when they may be tried again.
+    pub troubles: Vec<Trouble>,
+}
+
+/// The Release itself.
+#[derive(Clone, Debug)]
+pub struct ReleaseView {
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub generation: i64,
+    pub deleting: bool,
+    pub spec: ReleaseSpec,
+    pub status: ReleaseStatus,
+}
+
+/// What is read of a Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub generation: i64,
+    /// The controller in its owner references.
+    pub owner: Option<String>,
+    /// Labels of ours on it.
+    pub workload: String,
+    pub track: Option<Track>,
+    pub revision: String,
+    pub replicas: i32,
+    pub deleting: bool,
+    /// The generation that our last write in this process left, when there was one.
+    pub confirmed: Option<i64>,
+}
+
+/// What is read of a ReplicaSet. Its status is one hop nearer to the pods than that of its Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaSet {
+    pub name: String,
+    pub workload: String,
+    pub track: Option<Track>,
+    pub revision: String,
+    /// Replicas in its spec.
+    pub wanted: i32,
+    /// Replicas that exist.
+    pub replicas: i32,
+    pub available: i32,
+    /// Its status is about its present spec.
+    pub observed: bool,
+    /// Why it cannot make pods (quota, admission), in the words of the API server.
+    pub failure: Option<String>,
+}
+
+/// What is read of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+    /// Carries the label of this Release.
+    pub labelled: bool,
+    /// The Release that its label names, when it is another one.
+    pub claimed_by: Option<String>,
+    /// Set on our own preview Services.
+    pub preview_of: Option<String>,
+    /// The controller in its owner references.
+    pub owner: Option<String>,
+    /// Our annotations.
+    pub record: Option<Record>,
+    /// The whole selector.
+    pub selector: BTreeMap<String, String>,
+    pub ports: Vec<ServicePort>,
+    /// It points to a DNS name and selects no pods.
+    pub external: bool,
+    pub deleting: bool,
+}
+
+impl Service {
+    /// The track in its selector, whatever its annotations say.
+    pub fn selected(&self) -> Option<&str> {
+        self.selector.get(names::TRACK).map(String::as_str)
+    }
+
+    /// Its selector as the team wrote it.
+    pub fn base_selector(&self) -> BTreeMap<String, String> {
+        let mut selector = self.selector.clone();
+        selector.remove(names::TRACK);
+        selector
+    }
+}
+
+/// The commit record of a switch: two annotations, written together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// `blue`, `green` or `none`; as found, so it may be anything.
+    pub track: String,
+    pub revision: String,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePort {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub port: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<String>,
+}
+
+/// Names of the pods that a Service sends to now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    pub ready: BTreeSet<String>,
+}
+
+impl Endpoints {
+    /// Is a pod of one of these ReplicaSets among them? Pods are called after their ReplicaSet.
+    pub fn any_of<'a>(&self, mut replica_sets: impl Iterator<Item = &'a str>) -> bool {
+        replica_sets.any(|name| {
+            self.ready
+                .iter()
+                .any(|pod| pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-') && !rest[1..].contains('-')))
+        })
+    }
+}
+
+/// An Operation on this Release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationView {
+    pub name: String,
+    pub uid: String,
+    pub created: Timestamp,
+    pub spec: OperationSpec,
+    /// Its status already has an outcome.
+    pub answered: bool,
+}
+
+/// The server's answer to a dry run of every Deployment of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub revision: String,
+    pub at: Timestamp,
+    /// What is wrong, with the field's path; the reason is `TemplateInvalid` or `NameTaken`.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why the API server or we refuse a Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400, 403 or 422 of the server, or of an admission policy.
+    Invalid(String),
+    /// A Deployment of that name exists and is not ours.
+    Taken(String),
+}
+
+/// Why the candidate's pods are not ready, in one sentence each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodReport {
+    pub revision: String,
+    pub at: Timestamp,
+    pub reasons: Vec<String>,
+}
+
+/// A step that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// [`crate::Step::target`] of the step.
+    pub target: String,
+    pub message: String,
+    pub retry_at: Timestamp,
+}

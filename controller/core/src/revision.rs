@@ -1,0 +1,192 @@
+//! From the user's text to the exact thing to run: artifacts pinned, variables replaced, and a revision that names the result.
+//!
+//! In: spec, namespace label, answers of the registries. Out: [`Rendered`], or [`Blocked`] with the reason.
+//! The revision is a hash of the user's text after substitution, never of this program's types: an upgrade changes no revision.
+
+use std::{collections::BTreeMap, fmt};
+
+use bascule_crds::{ReleaseSpec, Resolve, ResolvedArtifact, Track};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    image::Reference,
+    observed::{Observed, Sight},
+    variables::{Meaning, Variables, substitute},
+};
+
+/// Letters and digits that cannot spell a word, as Kubernetes uses for its own hashes.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+/// 27^10: a collision among a hundred thousand revisions of one Release is less likely than one in ten thousand.
+const LENGTH: usize = 10;
+
+/// Names what runs: equal text after substitution, equal revision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(String);
+
+impl Revision {
+    fn of(value: &Value) -> Self {
+        let hash = Sha256::digest(value.to_string());
+        Self(hash.iter().take(LENGTH).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A spec with nothing left open but the track.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    pub revision: Revision,
+    /// What people call it.
+    pub version: String,
+    pub artifacts: Vec<ResolvedArtifact>,
+    pub workloads: Vec<RenderedWorkload>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenderedWorkload {
+    pub name: String,
+    /// Replicas that the spec wants now.
+    pub replicas: i32,
+    /// The pod template; only `$(release.track)` and `$(release.revision)` are still open.
+    pub template: Value,
+}
+
+impl RenderedWorkload {
+    /// Labels that the user gives to the pods.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self.template.pointer("/metadata/labels").and_then(Value::as_object);
+        labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    }
+
+    /// The pod template for one track.
+    pub(crate) fn on(&self, track: Track, revision: &str) -> Value {
+        let variables: Variables = [
+            (TRACK_VARIABLE.to_owned(), Meaning::Text(track.to_string())),
+            (REVISION_VARIABLE.to_owned(), Meaning::Text(revision.to_owned())),
+        ]
+        .into();
+        // Only these two are left; a template that names another one was refused when it was rendered.
+        substitute(&self.template, "", &variables).unwrap_or_else(|_| self.template.clone())
+    }
+}
+
+const TRACK_VARIABLE: &str = "release.track";
+const REVISION_VARIABLE: &str = "release.revision";
+
+/// Why there is nothing to run yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// The answer is on its way.
+    Waiting(String),
+    /// Somebody else must answer first; nothing is lost meanwhile.
+    Unresolved(String),
+    /// The spec itself is wrong.
+    Invalid(String),
+}
+
+/// What the spec wants now.
+pub(crate) fn render(observed: &Observed) -> Result<Rendered, Blocked> {
+    let spec = &observed.release.spec;
+    let artifacts = spec
+        .artifacts
+        .iter()
+        .enumerate()
+        .map(|(index, artifact)| {
+            let path = format!("spec.artifacts[{index}].image.ref");
+            resolve(observed, &artifact.name, &artifact.image.reference, artifact.image.resolve, &path)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let variables = variables(observed, &artifacts)?;
+    let mut workloads = Vec::with_capacity(spec.workloads.len());
+    for (index, workload) in spec.workloads.iter().enumerate() {
+        let path = format!("spec.workloads[{index}].template");
+        let template = substitute(&workload.template, &path, &variables).map_err(|error| Blocked::Invalid(error.to_string()))?;
+        workloads.push(RenderedWorkload { name: workload.name.clone(), replicas: replicas(spec, workload.replicas), template });
+    }
+    let revision = revision(&workloads);
+    let version = version(&artifacts, &revision);
+    Ok(Rendered { revision, version, artifacts, workloads })
+}
+
+/// Replicas of a workload, by the rule in the CRD.
+fn replicas(spec: &ReleaseSpec, own: Option<i32>) -> i32 {
+    own.or(spec.replicas).unwrap_or(1)
+}
+
+fn revision(workloads: &[RenderedWorkload]) -> Revision {
+    // Sorted by name: the order in which workloads are written means nothing.
+    let templates: BTreeMap<_, _> = workloads.iter().map(|workload| (&workload.name, &workload.template)).collect();
+    Revision::of(&json!({ "workloads": templates }))
+}
+
+/// Tags as people know them; else the beginning of the digest; else the revision.
+fn version(artifacts: &[ResolvedArtifact], revision: &Revision) -> String {
+    let mut names: Vec<String> = artifacts
+        .iter()
+        .filter_map(|artifact| {
+            artifact
+                .tag
+                .clone()
+                .or_else(|| artifact.digest.as_ref().map(|digest| digest.chars().take("sha256:".len() + 12).collect()))
+        })
+        .collect();
+    names.dedup();
+    if names.is_empty() { revision.to_string() } else { names.join(",") }
+}
+
+fn resolve(observed: &Observed, name: &str, text: &str, mode: Resolve, path: &str) -> Result<ResolvedArtifact, Blocked> {
+    let reference: Reference = text.parse().map_err(|error| Blocked::Invalid(format!("{path}: {error}")))?;
+    let digest = reference.digest().map(ToString::to_string);
+    if mode == Resolve::Never || digest.is_some() {
+        let tag = reference.tag().map(ToOwned::to_owned);
+        return Ok(ResolvedArtifact { name: name.to_owned(), reference: text.to_owned(), image: text.to_owned(), tag, digest });
+    }
+    // Once resolved, a tag stays what it was until the reference changes: a rejected build must not come back under its old name.
+    let pinned = observed.release.status.artifacts.iter().find(|artifact| artifact.name == name && artifact.reference == text);
+    if let Some(pinned) = pinned.filter(|pinned| pinned.digest.is_some()) {
+        return Ok(pinned.clone());
+    }
+    match observed.artifacts.get(name) {
+        Some(Sight::Known(resolved)) if resolved.reference == text => Ok(resolved.clone()),
+        Some(Sight::Unknown(why)) => Err(Blocked::Unresolved(format!("{path}: {why}"))),
+        _ => Err(Blocked::Waiting(format!("{path}: asking the registry for the digest of {text}"))),
+    }
+}
+
+fn variables(observed: &Observed, artifacts: &[ResolvedArtifact]) -> Result<Variables, Blocked> {
+    let release = &observed.release;
+    let mut variables = Variables::new();
+    let environment = match &observed.environment {
+        Sight::Known(Some(name)) => Meaning::Text(name.clone()),
+        Sight::Known(None) => {
+            Meaning::Missing(format!("has no value: namespace {} has no label bascule.dev/environment", release.namespace))
+        }
+        Sight::Unknown(why) => return Err(Blocked::Waiting(format!("namespace {}: {why}", release.namespace))),
+    };
+    variables.insert("env.name".into(), environment);
+    variables.insert("release.name".into(), Meaning::Text(release.name.clone()));
+    variables.insert("release.namespace".into(), Meaning::Text(release.namespace.clone()));
+    // Open until a track is chosen; the revision is the hash of everything else.
+    for open in [TRACK_VARIABLE, REVISION_VARIABLE] {
+        variables.insert(open.into(), Meaning::Text(format!("$({open})")));
+    }
+    for artifact in artifacts {
+        let mut name = |field: &str, value: Option<&String>, missing: &str| {
+            let meaning = value.map_or_else(|| Meaning::Missing(missing.to_owned()), |value| Meaning::Text(value.clone()));
+            variables.insert(format!("artifacts.{}.{field}", artifact.name), meaning);
+        };
+        name("image", Some(&artifact.image), "");
+        name("tag", artifact.tag.as_ref(), "has no value: the reference has no tag");
+        name("digest", artifact.digest.as_ref(), "has no value: the tag is not resolved (image.resolve is Never)");
+    }
+    Ok(variables)
+}

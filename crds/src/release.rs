@@ -1,0 +1,211 @@
+//! `Release`: the one object that a team writes for each app.
+//!
+//! Pod templates are kept exactly as written (raw JSON): the revision is a hash of the user's text, never of this program's types.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{duration::Duration, status::ReleaseStatus};
+
+/// From artifact to traffic: which versions run, how they are proved, and which one users get.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "bascule.dev",
+    version = "v1alpha1",
+    kind = "Release",
+    plural = "releases",
+    shortname = "rel",
+    category = "all",
+    namespaced,
+    status = "ReleaseStatus",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.active.version"),
+    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.summary"),
+    printcolumn(name = "Track", type_ = "string", json_path = ".status.active.track"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!has(self.replicas) || self.workloads.exists(w, !has(w.replicas))",
+    "spec.replicas drives the workloads that have no replicas of their own: remove replicas from at least one of spec.workloads"
+))]
+pub struct ReleaseSpec {
+    /// Start and switch to nothing new. What runs is kept healthy, and a bake that goes bad still switches back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspend: bool,
+
+    /// Replicas of every workload that has none of its own. An autoscaler drives this through the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub replicas: Option<i32>,
+
+    /// What is released; templates name them as `$(artifacts.<name>.image)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub artifacts: Vec<Artifact>,
+
+    /// What runs. All of them change, are proved and take over together.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub workloads: Vec<Workload>,
+
+    /// The team's own Services that are moved between the tracks. None: the workloads take no traffic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub services: Vec<ServiceReference>,
+
+    #[serde(default)]
+    pub strategy: Strategy,
+
+    #[serde(default)]
+    pub rollback: Rollback,
+
+    /// Keep `<service>-preview` on the candidate once it answers, otherwise on the active version.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub preview: bool,
+}
+
+/// Something that was built: today a container image.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    pub image: ImageSource,
+}
+
+/// Where the image comes from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageSource {
+    /// The image as `[registry/]repository[:tag][@digest]`. A tag is resolved to its digest once.
+    #[serde(rename = "ref")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub reference: String,
+
+    /// `Always`: a tag is pinned to its digest before anything starts. `Never`: the reference is used as it is.
+    #[serde(default)]
+    pub resolve: Resolve,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resolve {
+    #[default]
+    Always,
+    Never,
+}
+
+/// One Deployment on each track.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// The Deployments are called `<name>-blue` and `<name>-green`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+
+    /// Default: `spec.replicas`, else 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub replicas: Option<i32>,
+
+    /// A pod template (`metadata` with labels and annotations, and `spec`). Kept as written but for variables.
+    #[schemars(schema_with = "raw_object")]
+    pub template: Value,
+}
+
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReference {
+    /// Its selector must match the pods of a workload here.
+    #[schemars(length(min = 1, max = 55), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// When to give up, how long to watch, and what to do with what comes in between.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Strategy {
+    /// A candidate that is not ready this long after its start is rejected. Absolute: a flapping pod does not extend it.
+    #[serde(default = "default_progress_deadline")]
+    pub progress_deadline: Duration,
+
+    /// How long the new version is watched after the switch before it is settled.
+    #[serde(default = "default_bake")]
+    pub bake: Duration,
+
+    /// The old version stays warm at least this long after the switch, and at least for the bake.
+    #[serde(default = "default_scale_down_delay")]
+    pub scale_down_delay: Duration,
+
+    #[serde(default)]
+    pub on_supersede: OnSupersede,
+}
+
+impl Default for Strategy {
+    fn default() -> Self {
+        Self {
+            progress_deadline: default_progress_deadline(),
+            bake: default_bake(),
+            scale_down_delay: default_scale_down_delay(),
+            on_supersede: OnSupersede::default(),
+        }
+    }
+}
+
+/// What a newer revision does to a candidate that has no traffic yet.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnSupersede {
+    #[default]
+    Replace,
+    Wait,
+}
+
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// Move traffic back when the new version goes bad during the bake.
+    #[serde(default = "yes")]
+    pub automatic: bool,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self { automatic: true }
+    }
+}
+
+/// Ten minutes: an image of some GB on a fresh node, as the Deployment controller assumes too.
+fn default_progress_deadline() -> Duration {
+    Duration::from_secs(600)
+}
+
+/// A minute: two scrapes of most Prometheus installations.
+fn default_bake() -> Duration {
+    Duration::from_secs(60)
+}
+
+/// Half a minute: longer than any proxy or DNS cache needs to follow an EndpointSlice.
+fn default_scale_down_delay() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn raw_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}

@@ -1,0 +1,294 @@
+//! Status: what a person asks first, and what the controller must remember over a restart.
+//!
+//! Only the controller writes it. Lists are sets by name, revision or uid, so that server-side apply can own each entry.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::names;
+
+/// One of the two places in which a version of the app runs.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Track {
+    Blue,
+    Green,
+}
+
+impl Track {
+    pub const BOTH: [Self; 2] = [Self::Blue, Self::Green];
+
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Blue => Self::Green,
+            Self::Green => Self::Blue,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::BOTH.into_iter().find(|track| track.as_str() == text)
+    }
+
+    /// Name of the Deployment of `workload` on this track.
+    pub fn deployment(self, workload: &str) -> String {
+        format!("{workload}-{}", self.as_str())
+    }
+}
+
+impl fmt::Display for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReleaseStatus {
+    /// The generation of the spec that all of this is about.
+    pub observed_generation: i64,
+    /// Replicas of the active version, for an autoscaler.
+    pub replicas: i32,
+    /// Pods of the active version, for an autoscaler.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub selector: String,
+    /// What the artifacts of the spec were resolved to. Kept as long as the reference stays the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub artifacts: Vec<ResolvedArtifact>,
+    /// The version that users get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Version>,
+    /// The version that is being proved; during the bake it is active too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
+    /// The version that was active before; where a bake that goes bad returns to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Version>,
+    /// Revisions that are not tried again by themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["revision"]))]
+    pub rejected: Vec<Rejection>,
+    /// Operations acted on: the record that none is acted on twice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
+    pub operations: Vec<OperationRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A revision on a track.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// Hash of the templates after substitution.
+    pub revision: String,
+    /// What people call it: the tags, else the digests, else the revision.
+    pub version: String,
+    pub track: Track,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub artifacts: Vec<ResolvedArtifact>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub workloads: Vec<WorkloadRecord>,
+    /// When it was given the traffic.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: Timestamp,
+}
+
+/// A revision on its way.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    pub revision: String,
+    /// What people call it: the tags, else the digests, else the revision.
+    pub version: String,
+    pub track: Track,
+    pub step: Step,
+    /// Version and step in a few words.
+    pub summary: String,
+    /// Why it is not further, in the words of its pods.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub artifacts: Vec<ResolvedArtifact>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub workloads: Vec<WorkloadRecord>,
+    /// The progress deadline counts from here.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+    /// The bake counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub switched_at: Option<Timestamp>,
+}
+
+/// Where a candidate is on its way to traffic.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Step {
+    /// Its pods are started.
+    Starting,
+    /// Its pods are ready, something else is waited for.
+    Verifying,
+    /// Some of the Services are on it.
+    Switching,
+    /// All traffic is on it, and it is watched.
+    Baking,
+}
+
+/// What the controller stands for on one Deployment.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadRecord {
+    pub name: String,
+    /// Replicas that were ready when traffic came; fewer during the bake is a failure.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Generation of the Deployment after our last write; another one means another hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+}
+
+/// An artifact with everything that was found out about it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedArtifact {
+    pub name: String,
+    /// The reference as the spec had it.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// What the pods run.
+    pub image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// A revision that is not tried again by itself.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    pub revision: String,
+    pub version: String,
+    pub reason: RejectReason,
+    pub message: String,
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RejectReason {
+    /// Not ready within the progress deadline.
+    DeadlineExceeded,
+    /// Went bad while it had the traffic.
+    BakeFailed,
+    /// A person said so.
+    Aborted,
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What was done about an Operation.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRecord {
+    pub uid: String,
+    pub name: String,
+    pub outcome: crate::OperationOutcome,
+    pub message: String,
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+}
+
+/// As in `metav1.Condition`, so that Flux, Argo CD and `kubectl wait` understand it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    pub status: ConditionStatus,
+    pub reason: String,
+    pub message: String,
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub last_transition_time: Timestamp,
+    #[serde(default)]
+    pub observed_generation: i64,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ConditionType {
+    /// The wanted revision is settled.
+    Ready,
+    /// A change is on its way.
+    Reconciling,
+    /// No further without a person or another input.
+    Stalled,
+    /// The active pods meet the replicas.
+    Available,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    True,
+    False,
+    Unknown,
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+impl ReleaseStatus {
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    pub fn rejection(&self, revision: &str) -> Option<&Rejection> {
+        self.rejected.iter().find(|rejection| rejection.revision == revision)
+    }
+}
+
+impl Candidate {
+    /// The same as a version that has had the traffic since `since`.
+    pub fn as_version(&self, since: Timestamp) -> Version {
+        Version {
+            revision: self.revision.clone(),
+            version: self.version.clone(),
+            track: self.track,
+            artifacts: self.artifacts.clone(),
+            workloads: self.workloads.clone(),
+            since,
+        }
+    }
+
+    /// As `kubectl get release` shows it.
+    pub fn summarise(version: &str, step: Step) -> String {
+        format!("{version} {step:?}")
+    }
+}
+
+/// Labels of the pods of one release, as a selector string.
+pub fn scale_selector(release: &str, track: Track, workloads: &[&str]) -> String {
+    format!("{}={release},{}={track},{} in ({})", names::RELEASE, names::TRACK, names::WORKLOAD, workloads.join(","))
+}
