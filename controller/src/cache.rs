@@ -1,0 +1,251 @@
+//! Everything the controller knows: objects as the watches and our own writes showed them, and what reads answered.
+//!
+//! In: watch events, replies, answers to reads. Out: a [`snapshot`](Cache::snapshot) of one Release. Synchronous, no I/O, no decision.
+//! Only what a restart can find out again: what must survive is in the status of the Release.
+
+mod snapshot;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bascule_core::{Check, Deployment, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble};
+use bascule_crds::{Operation, Release};
+use jiff::Timestamp;
+
+pub(crate) use table::{Change, Seen, Table};
+
+use crate::{
+    queue::{
+        Key,
+        backoff::{Random, pause},
+    },
+    watch::kinds::{Slice, SlimDeployment, SlimReplicaSet, SlimService, SlimSlice, release_of},
+};
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    pub(crate) releases: Table<Release>,
+    pub(crate) operations: Table<OperationView>,
+    pub(crate) deployments: Table<Deployment>,
+    pub(crate) replica_sets: Table<ReplicaSet>,
+    pub(crate) services: Table<SlimService>,
+    pub(crate) slices: Table<Slice>,
+    /// The environment label.
+    pub(crate) namespaces: Table<Option<String>>,
+    /// uid of a Deployment to the generation that our last write left.
+    confirmed: BTreeMap<String, i64>,
+    /// By Release: what only this process knows.
+    memory: BTreeMap<Key, Memory>,
+    random: Random,
+}
+
+/// What is known about one Release beyond objects.
+#[derive(Debug, Default)]
+struct Memory {
+    sightings: BTreeMap<String, Sighting<Option<Service>>>,
+    strangers: BTreeMap<String, Sighting<u32>>,
+    check: Option<Check>,
+    pods: Option<PodReport>,
+    troubles: BTreeMap<String, (u32, Trouble)>,
+    uncertain: BTreeSet<Object>,
+}
+
+/// The answer to a read.
+#[derive(Clone, Debug)]
+struct Sighting<T> {
+    at: Timestamp,
+    what: Sight<T>,
+}
+
+/// An object whose state is not known, because a write to it had no reply.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Object {
+    Release(String),
+    Deployment(String),
+    Service(String),
+}
+
+impl Cache {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            releases: Table::default(),
+            operations: Table::default(),
+            deployments: Table::default(),
+            replica_sets: Table::default(),
+            services: Table::default(),
+            slices: Table::default(),
+            namespaces: Table::default(),
+            confirmed: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            random: Random::new(seed),
+        }
+    }
+
+    /// All watches have been read once.
+    pub(crate) fn synced(&self) -> bool {
+        self.releases.synced()
+            && self.operations.synced()
+            && self.deployments.synced()
+            && self.replica_sets.synced()
+            && self.services.synced()
+            && self.slices.synced()
+            && self.namespaces.synced()
+    }
+
+    fn memory(&mut self, key: &Key) -> &mut Memory {
+        self.memory.entry(key.clone()).or_default()
+    }
+
+    // Replies to our own writes.
+
+    pub(crate) fn show_release(&mut self, release: Release) {
+        let (seen, name) = (Seen::of(&release.metadata), release.metadata.name.clone().unwrap_or_default());
+        self.releases.show(seen, name, release);
+    }
+
+    /// A Deployment as our write left it.
+    pub(crate) fn show_deployment(&mut self, deployment: &SlimDeployment, written: bool) {
+        let view = deployment.view();
+        if written {
+            self.confirmed.insert(view.uid.clone(), view.generation);
+        }
+        self.deployments.show(Seen::of(&deployment.metadata), release_of(&deployment.metadata), view);
+    }
+
+    pub(crate) fn show_service(&mut self, key: &Key, service: SlimService) {
+        let name = service.metadata.name.clone().unwrap_or_default();
+        let memory = self.memory(key);
+        memory.sightings.remove(&name);
+        memory.strangers.remove(&name);
+        self.services.show(Seen::of(&service.metadata), service.release(), service);
+    }
+
+    pub(crate) fn show_operation(&mut self, operation: &Operation) {
+        if let Some((seen, view)) = operation_view(operation) {
+            self.operations.show(seen, view.spec.release.clone(), view);
+        }
+    }
+
+    /// A Deployment of ours is gone, and what we stood for with it.
+    pub(crate) fn unconfirm(&mut self, uid: &str) {
+        self.confirmed.remove(uid);
+    }
+
+    pub(crate) fn drop_deployment(&mut self, namespace: &str, name: &str) {
+        if let Some(uid) = self.deployments.uid(namespace, name) {
+            self.confirmed.remove(uid);
+        }
+        self.deployments.drop(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    pub(crate) fn drop_service(&mut self, key: &Key, name: &str) {
+        self.services.drop(&(key.namespace.clone(), name.to_owned()));
+        self.forget_service(key, name);
+    }
+
+    // Answers to reads.
+
+    /// A Service that the watch does not show.
+    pub(crate) fn saw_service(&mut self, key: &Key, name: &str, what: Option<&SlimService>, now: Timestamp) {
+        let view = what.map(|service| service.view(&key.name));
+        if let Some(service) = what.filter(|service| service.release() == key.name) {
+            self.services.show(Seen::of(&service.metadata), service.release(), service.clone());
+        }
+        self.memory(key).sightings.insert(name.to_owned(), Sighting { at: now, what: Sight::Known(view) });
+    }
+
+    pub(crate) fn saw_strangers(&mut self, key: &Key, service: &str, count: u32, now: Timestamp) {
+        self.memory(key).strangers.insert(service.to_owned(), Sighting { at: now, what: Sight::Known(count) });
+    }
+
+    pub(crate) fn saw_pods(&mut self, key: &Key, report: PodReport) {
+        self.memory(key).pods = Some(report);
+    }
+
+    pub(crate) fn checked(&mut self, key: &Key, check: Check) {
+        self.memory(key).check = Some(check);
+    }
+
+    /// When the Service, and the strangers behind it, were looked at last.
+    pub(crate) fn looked_at(&self, key: &Key, service: &str) -> (Option<Timestamp>, Option<Timestamp>) {
+        let memory = self.memory.get(key);
+        let service_at = memory.and_then(|memory| memory.sightings.get(service)).map(|sighting| sighting.at);
+        let strangers_at = memory.and_then(|memory| memory.strangers.get(service)).map(|sighting| sighting.at);
+        (service_at, strangers_at)
+    }
+
+    /// What was read of this Service is no longer true.
+    pub(crate) fn forget_service(&mut self, key: &Key, name: &str) {
+        if let Some(memory) = self.memory.get_mut(key) {
+            memory.sightings.remove(name);
+            memory.strangers.remove(name);
+        }
+    }
+
+    // Failures.
+
+    /// A step failed: it is not tried again for a while that grows.
+    pub(crate) fn failed(&mut self, key: &Key, target: &str, message: String, now: Timestamp) {
+        let failures = self.memory(key).troubles.get(target).map_or(0, |(failures, _)| *failures) + 1;
+        // A second at first: a person who watches sees it come back.
+        let delay = pause(failures.saturating_add(4), &mut self.random);
+        let retry_at = now + jiff::SignedDuration::try_from(delay).unwrap_or_default();
+        let trouble = Trouble { target: target.to_owned(), message, retry_at };
+        self.memory(key).troubles.insert(target.to_owned(), (failures, trouble));
+    }
+
+    pub(crate) fn succeeded(&mut self, key: &Key, target: &str) {
+        if let Some(memory) = self.memory.get_mut(key) {
+            memory.troubles.remove(target);
+        }
+    }
+
+    pub(crate) fn doubt(&mut self, key: &Key, object: Object) {
+        self.memory(key).uncertain.insert(object);
+    }
+
+    pub(crate) fn doubts(&self, key: &Key) -> Vec<Object> {
+        self.memory.get(key).map(|memory| memory.uncertain.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn certain(&mut self, key: &Key, object: &Object) {
+        if let Some(memory) = self.memory.get_mut(key) {
+            memory.uncertain.remove(object);
+        }
+    }
+
+    /// The Release is gone.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        self.memory.remove(key);
+    }
+
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.releases.names().map(|(namespace, name)| Key { namespace: namespace.clone(), name: name.clone() }).collect()
+    }
+}
+
+/// An Operation as the core sees it; None for one without name or uid, which no API server sends.
+pub(crate) fn operation_view(operation: &Operation) -> Option<(Seen, OperationView)> {
+    let meta = &operation.metadata;
+    let view = OperationView {
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        spec: operation.spec.clone(),
+        answered: operation.status.is_some(),
+    };
+    Some((Seen::of(meta), view))
+}
+
+/// What each kind becomes in the cache: the Release it belongs to, and what is kept.
+pub(crate) fn deployment(object: &SlimDeployment) -> (String, Deployment) {
+    (release_of(&object.metadata), object.view())
+}
+
+pub(crate) fn replica_set(object: &SlimReplicaSet) -> (String, ReplicaSet) {
+    (release_of(kube::Resource::meta(object)), object.view())
+}
+
+pub(crate) fn slice(object: &SlimSlice) -> (String, Slice) {
+    (release_of(kube::Resource::meta(object)), object.view())
+}

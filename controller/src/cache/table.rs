@@ -1,0 +1,226 @@
+//! Objects of one kind as the API server showed them last, by watch or by the reply to a write of ours.
+//!
+//! An entry only ever moves to a higher resourceVersion of the same object: a late event never undoes what a reply has shown, and so
+//! the cache reads our own writes. Synchronous, no I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespace and name.
+pub(crate) type Name = (String, String);
+
+/// Who an object is and how new this sight of it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) name: Name,
+    pub(crate) uid: String,
+    /// Comparable since Kubernetes 1.35; one that is no number counts as newest.
+    pub(crate) version: u64,
+}
+
+impl Seen {
+    pub(crate) fn of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Self {
+        let version = meta.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+        Self {
+            name: (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
+            uid: meta.uid.clone().unwrap_or_default(),
+            version,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Entry<T> {
+    uid: String,
+    version: u64,
+    release: String,
+    value: T,
+}
+
+/// What a change means for others: the releases it is about, and the value before and after.
+#[derive(Debug)]
+pub(crate) struct Change<T> {
+    pub(crate) name: Name,
+    pub(crate) release: String,
+    pub(crate) before: Option<T>,
+    pub(crate) after: Option<T>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    entries: BTreeMap<Name, Entry<T>>,
+    /// (namespace, release) to names.
+    by_release: BTreeMap<Name, BTreeSet<String>>,
+    /// A list that is being received, and what replies have shown since it began.
+    relist: Option<Relist<T>>,
+    synced: bool,
+}
+
+#[derive(Debug)]
+struct Relist<T> {
+    entries: BTreeMap<Name, Entry<T>>,
+    shown_since: BTreeSet<Name>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), by_release: BTreeMap::new(), relist: None, synced: false }
+    }
+}
+
+impl<T: Clone> Table<T> {
+    pub(crate) fn synced(&self) -> bool {
+        self.synced
+    }
+
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<&T> {
+        self.entries.get(&(namespace.to_owned(), name.to_owned())).map(|entry| &entry.value)
+    }
+
+    pub(crate) fn uid(&self, namespace: &str, name: &str) -> Option<&str> {
+        self.entries.get(&(namespace.to_owned(), name.to_owned())).map(|entry| entry.uid.as_str())
+    }
+
+    /// Everything with that release's label, by name.
+    pub(crate) fn of_release<'a>(&'a self, namespace: &'a str, release: &str) -> impl Iterator<Item = (&'a str, &'a T)> {
+        let names = self.by_release.get(&(namespace.to_owned(), release.to_owned()));
+        names.into_iter().flatten().filter_map(move |name| Some((name.as_str(), self.get(namespace, name)?)))
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.entries.keys()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A reply to a write of ours, or an event of the watch.
+    pub(crate) fn show(&mut self, seen: Seen, release: String, value: T) -> Option<Change<T>> {
+        let entry = Entry { uid: seen.uid, version: seen.version, release, value };
+        if let Some(relist) = &mut self.relist {
+            relist.shown_since.insert(seen.name.clone());
+        }
+        self.put(seen.name, entry)
+    }
+
+    fn put(&mut self, name: Name, entry: Entry<T>) -> Option<Change<T>> {
+        if let Some(known) = self.entries.get(&name) {
+            let newer = entry.version > known.version || (entry.version == u64::MAX && known.version == u64::MAX);
+            if !newer {
+                return None;
+            }
+        }
+        let (release, after) = (entry.release.clone(), entry.value.clone());
+        let before = self.remove(&name);
+        self.by_release.entry((name.0.clone(), release.clone())).or_default().insert(name.1.clone());
+        self.entries.insert(name.clone(), entry);
+        Some(Change { name, release, before: before.map(|entry| entry.value), after: Some(after) })
+    }
+
+    /// A delete event. One that is older than what is known is about the past.
+    pub(crate) fn gone(&mut self, seen: &Seen) -> Option<Change<T>> {
+        if self.entries.get(&seen.name).is_some_and(|known| known.version > seen.version && seen.version != u64::MAX) {
+            return None;
+        }
+        self.drop(&seen.name)
+    }
+
+    /// It does not exist: a read or the reply to a delete says so.
+    pub(crate) fn drop(&mut self, name: &Name) -> Option<Change<T>> {
+        let entry = self.remove(name)?;
+        Some(Change { name: name.clone(), release: entry.release, before: Some(entry.value), after: None })
+    }
+
+    fn remove(&mut self, name: &Name) -> Option<Entry<T>> {
+        let entry = self.entries.remove(name)?;
+        let key = (name.0.clone(), entry.release.clone());
+        if let Some(names) = self.by_release.get_mut(&key) {
+            names.remove(&name.1);
+            if names.is_empty() {
+                self.by_release.remove(&key);
+            }
+        }
+        Some(entry)
+    }
+
+    /// A list begins.
+    pub(crate) fn begin(&mut self) {
+        self.relist = Some(Relist { entries: BTreeMap::new(), shown_since: BTreeSet::new() });
+    }
+
+    /// One object of the list.
+    pub(crate) fn listed(&mut self, seen: Seen, release: String, value: T) {
+        if let Some(relist) = &mut self.relist {
+            relist.entries.insert(seen.name, Entry { uid: seen.uid, version: seen.version, release, value });
+        }
+    }
+
+    /// The list is complete: what it does not have is gone, unless a reply has shown it since.
+    pub(crate) fn end(&mut self) -> Vec<Change<T>> {
+        self.synced = true;
+        let Some(relist) = self.relist.take() else { return Vec::new() };
+        let missing = |name: &&Name| !relist.entries.contains_key(*name) && !relist.shown_since.contains(*name);
+        let missing: Vec<Name> = self.entries.keys().filter(missing).cloned().collect();
+        let mut changes: Vec<_> = missing.iter().filter_map(|name| self.drop(name)).collect();
+        changes.extend(relist.entries.into_iter().filter_map(|(name, entry)| self.put(name, entry)));
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(name: &str, version: u64) -> Seen {
+        Seen { name: ("shop".into(), name.into()), uid: "u".into(), version }
+    }
+
+    fn table(items: &[(&str, u64, i32)]) -> Table<i32> {
+        let mut table = Table::default();
+        table.begin();
+        for (name, version, value) in items {
+            table.listed(seen(name, *version), "web".into(), *value);
+        }
+        table.end();
+        table
+    }
+
+    #[test]
+    fn a_late_event_does_not_undo_a_reply() {
+        let mut table = table(&[("a", 5, 1)]);
+        assert!(table.show(seen("a", 9), "web".into(), 2).is_some());
+        assert!(table.show(seen("a", 7), "web".into(), 1).is_none(), "the echo of something older");
+        assert!(table.show(seen("a", 9), "web".into(), 2).is_none(), "the echo of our own write");
+        assert_eq!(table.get("shop", "a"), Some(&2));
+    }
+
+    #[test]
+    fn an_older_delete_is_about_the_past() {
+        let mut table = table(&[("a", 5, 1)]);
+        table.show(seen("a", 9), "web".into(), 2);
+        assert!(table.gone(&seen("a", 8)).is_none());
+        assert!(table.gone(&seen("a", 10)).is_some());
+    }
+
+    #[test]
+    fn a_relist_drops_what_is_gone_and_keeps_what_a_reply_has_shown_since() {
+        let mut table = table(&[("a", 5, 1), ("b", 5, 1)]);
+        table.begin();
+        table.listed(seen("c", 8), "web".into(), 3);
+        table.show(seen("new", 9), "web".into(), 4);
+        table.show(seen("c", 10), "web".into(), 5);
+        let changes = table.end();
+        assert_eq!(changes.len(), 2, "a and b are gone; c is known newer");
+        assert_eq!(
+            table.of_release("shop", "web").map(|(name, value)| (name, *value)).collect::<Vec<_>>(),
+            [("c", 5), ("new", 4)]
+        );
+    }
+
+    #[test]
+    fn nothing_is_synced_before_the_first_list() {
+        let mut table = Table::<i32>::default();
+        table.show(seen("a", 1), "web".into(), 1);
+        assert!(!table.synced());
+    }
+}

@@ -1,0 +1,144 @@
+//! From steps to requests: one for each, with its precondition, and the reply into the cache.
+//!
+//! In: a plan. Out: requests to the API server; only this room writes to it. Never here: a decision, a repetition. What fails is
+//! remembered with the time of the next attempt, and decided about anew. A write without an answer leaves a doubt, which is
+//! cleared by a read before anything else is decided.
+
+mod fault;
+mod read;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use bascule_core::{Next, Observed, Plan};
+use tokio::{
+    sync::{Mutex, Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use crate::{queue::Key, shell::Shell};
+use fault::Fault;
+pub(crate) use write::{answer, describe};
+
+/// Requests at the same time: enough to keep an API server busy, few enough not to be its storm.
+const WRITES_AT_ONCE: usize = 32;
+
+/// What a plan came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Something was done or learnt: decide again.
+    Acted,
+    /// There was nothing to do.
+    Nothing,
+    /// The cluster is newer than the cache: decide again when it is here.
+    Behind,
+    /// It failed; when to try again is remembered.
+    Failed,
+}
+
+/// Lets writes pass: so many at a time, and none while the API server asks for silence.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    places: Semaphore,
+    closed_until: Mutex<Option<Instant>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { places: Semaphore::new(WRITES_AT_ONCE), closed_until: Mutex::new(None) }
+    }
+}
+
+impl Gate {
+    async fn pass(&self) -> Option<SemaphorePermit<'_>> {
+        loop {
+            let place = self.places.acquire().await.ok();
+            let until = *self.closed_until.lock().await;
+            match until {
+                Some(end) if end > Instant::now() => {
+                    drop(place);
+                    tokio::time::sleep_until(end).await;
+                }
+                _ => return place,
+            }
+        }
+    }
+
+    /// 429: nobody writes for that long.
+    async fn close_for(&self, pause: Duration) {
+        let mut until = self.closed_until.lock().await;
+        *until = (*until).max(Some(Instant::now() + pause));
+    }
+}
+
+/// Carries the plan out, up to the first failure.
+pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, plan: Plan) -> Done {
+    let mut learnt = false;
+    for read in &plan.reads {
+        match read::read(shell, key, observed, read).await {
+            Ok(new) => learnt |= new,
+            Err(fault) => {
+                remember(shell, key, &read.target(), &format!("look at {}", read.target().trim_start_matches("read/")), &fault);
+            }
+        }
+    }
+    let done = match plan.next {
+        Next::Rest => return if learnt { Done::Acted } else { Done::Nothing },
+        Next::Record(status) => {
+            let outcome = write::status(shell, key, observed, &status).await;
+            settle(shell, key, "status", "write the status of the Release", outcome)
+        }
+        Next::Act(steps) => {
+            let mut done = Done::Acted;
+            for step in steps {
+                let (target, what) = (step.target(), write::describe(&step));
+                let outcome = write::step(shell, key, observed, step).await;
+                done = settle(shell, key, &target, &what, outcome);
+                if done != Done::Acted {
+                    break;
+                }
+            }
+            done
+        }
+    };
+    if done == Done::Acted {
+        for note in plan.notes {
+            tracing::info!(release = %key, note = ?note.kind, "{}", note.message);
+            shell.events.tell(&observed.release, note);
+        }
+    }
+    done
+}
+
+fn settle(shell: &Shell, key: &Key, target: &str, what: &str, outcome: Result<(), Fault>) -> Done {
+    match outcome {
+        Ok(()) => {
+            shell.cache().succeeded(key, target);
+            Done::Acted
+        }
+        Err(Fault::Behind) => Done::Behind,
+        Err(fault) => {
+            remember(shell, key, target, what, &fault);
+            Done::Failed
+        }
+    }
+}
+
+fn remember(shell: &Shell, key: &Key, target: &str, what: &str, fault: &Fault) {
+    let message = format!("could not {what}: {fault}");
+    tracing::warn!(release = %key, target, category = fault.category(), "{message}");
+    shell.cache().failed(key, target, message, shell.clock.now());
+}
+
+/// Reads what a write without an answer has left in doubt. False: it could not be read either.
+pub(crate) async fn clear_doubts(shell: &Arc<Shell>, key: &Key) -> bool {
+    let doubts = shell.cache().doubts(key);
+    for object in doubts {
+        if let Err(fault) = read::object(shell, key, &object).await {
+            tracing::warn!(release = %key, ?object, "a write had no answer, and reading back failed: {fault}");
+            return false;
+        }
+        shell.cache().certain(key, &object);
+    }
+    true
+}

@@ -1,0 +1,271 @@
+//! One request for each step. Server-side apply with one field manager; what moves traffic or ends pods names the object's uid and
+//! resourceVersion, so that a write that was decided on an older sight never lands.
+
+use std::{fmt::Debug, sync::Arc};
+
+use bascule_core::{Check, Observed, Refusal, ServiceWrite, Step};
+use bascule_crds::{Operation, Release, ReleaseStatus, names};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Resource,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use crate::{
+    cache::Object,
+    queue::Key,
+    shell::Shell,
+    watch::kinds::{SlimDeployment, SlimService},
+};
+
+/// For people: what was attempted, on which object.
+pub(crate) fn describe(step: &Step) -> String {
+    match step {
+        Step::DryRun { .. } => "check the Deployments with the API server".into(),
+        Step::Apply { deployment, .. } => format!("apply Deployment {deployment}"),
+        Step::Scale { deployment, replicas, .. } => format!("scale Deployment {deployment} to {replicas}"),
+        Step::DeleteDeployment { deployment, .. } => format!("delete Deployment {deployment}"),
+        Step::Route(write) => format!("point Service {} to {}", write.service, write.track_name()),
+        Step::Select { service, track, .. } => format!("select track {track} in Service {service}"),
+        Step::Preview { service, .. } => format!("apply Service {service}"),
+        Step::DeletePreview { service, .. } => format!("delete Service {service}"),
+        Step::Answer { operation, .. } => format!("answer Operation {operation}"),
+        Step::Prune { operation, .. } => format!("delete Operation {operation}"),
+    }
+}
+
+pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, step: Step) -> Result<(), Fault> {
+    let writer = Writer { shell, key };
+    match step {
+        Step::DryRun { revision, deployments } => writer.dry_run(observed, revision, deployments).await,
+        Step::Apply { deployment, body } => writer.apply(&deployment, &body).await,
+        Step::Scale { deployment, uid, resource_version, replicas } => {
+            let mut body = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
+            if let Some(version) = resource_version {
+                body["metadata"]["resourceVersion"] = json!(version);
+            }
+            let reply =
+                writer.patch::<SlimDeployment>(&deployment, Patch::Merge(&body), Object::Deployment(deployment.clone())).await?;
+            shell.cache().show_deployment(&reply, true);
+            Ok(())
+        }
+        Step::DeleteDeployment { deployment, uid, resource_version } => {
+            writer.delete::<SlimDeployment>(&deployment, &uid, Some(resource_version)).await?;
+            shell.cache().drop_deployment(&key.namespace, &deployment);
+            Ok(())
+        }
+        Step::Route(write) => writer.route(&write).await,
+        Step::Select { service, uid, resource_version, track } => {
+            let body = json!({
+                "metadata": {"uid": uid, "resourceVersion": resource_version},
+                "spec": {"selector": {names::TRACK: track}},
+            });
+            writer.service(&service, Patch::Merge(&body)).await
+        }
+        Step::Preview { service, body } => writer.service(&service, Patch::Apply(&body)).await,
+        Step::DeletePreview { service, uid, resource_version } => {
+            writer.delete::<SlimService>(&service, &uid, Some(resource_version)).await?;
+            shell.cache().drop_service(key, &service);
+            Ok(())
+        }
+        Step::Answer { operation, outcome, message, at } => {
+            answer(shell, &key.namespace, &operation, json!({"outcome": outcome, "message": message, "at": at})).await
+        }
+        Step::Prune { operation, uid } => {
+            writer.delete::<Operation>(&operation, &uid, None).await?;
+            shell.cache().operations.drop(&(key.namespace.clone(), operation));
+            Ok(())
+        }
+    }
+}
+
+/// Writes the outcome of an Operation; also of one whose Release does not exist.
+pub(crate) async fn answer(shell: &Arc<Shell>, namespace: &str, operation: &str, status: Value) -> Result<(), Fault> {
+    let api: Api<Operation> = Api::namespaced(shell.client.clone(), namespace);
+    let body = json!({
+        "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
+        "metadata": {"name": operation, "namespace": namespace}, "status": status,
+    });
+    let place = shell.gate.pass().await;
+    let reply = api.patch_status(operation, &parameters(true), &Patch::Apply(&body)).await;
+    drop(place);
+    let reply = counted(shell, "apply-status", reply).await?;
+    shell.cache().show_operation(&reply);
+    Ok(())
+}
+
+/// The status of the Release, on the condition that nothing has changed it since the decision.
+pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, status: &ReleaseStatus) -> Result<(), Fault> {
+    let api: Api<Release> = Api::namespaced(shell.client.clone(), &key.namespace);
+    let release = &observed.release;
+    let body = json!({
+        "apiVersion": "bascule.dev/v1alpha1", "kind": "Release",
+        "metadata": {"name": key.name, "namespace": key.namespace, "uid": release.uid, "resourceVersion": release.resource_version},
+        "status": status,
+    });
+    let place = shell.gate.pass().await;
+    let reply = api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body)).await;
+    drop(place);
+    let reply = counted(shell, "apply-status", reply).await;
+    let reply = doubtful(shell, key, reply, Object::Release(key.name.clone()))?;
+    shell.cache().show_release(reply);
+    Ok(())
+}
+
+struct Writer<'a> {
+    shell: &'a Arc<Shell>,
+    key: &'a Key,
+}
+
+impl Writer<'_> {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.shell.client.clone(), &self.key.namespace)
+    }
+
+    async fn patch<K>(&self, name: &str, patch: Patch<&Value>, object: Object) -> Result<K, Fault>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let applies = matches!(patch, Patch::Apply(_));
+        let place = self.shell.gate.pass().await;
+        let reply = self.api::<K>().patch(name, &parameters(applies), &patch).await;
+        drop(place);
+        let reply = counted(self.shell, if applies { "apply" } else { "patch" }, reply).await;
+        doubtful(self.shell, self.key, reply, object)
+    }
+
+    async fn apply(&self, name: &str, body: &Value) -> Result<(), Fault> {
+        let reply = self.patch::<SlimDeployment>(name, Patch::Apply(body), Object::Deployment(name.to_owned())).await;
+        match reply {
+            Ok(reply) => {
+                self.shell.cache().show_deployment(&reply, true);
+                Ok(())
+            }
+            // The dry run said yes and the real thing no: an admission policy has changed in between.
+            Err(Fault::Refused { message, .. }) => {
+                let revision = body["metadata"]["labels"][names::REVISION].as_str().unwrap_or_default().to_owned();
+                let refusal = Some(Refusal::Invalid(readable(&message, body)));
+                self.shell.cache().checked(self.key, Check { revision, at: self.shell.clock.now(), refusal });
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn route(&self, write: &ServiceWrite) -> Result<(), Fault> {
+        let body = write.body(&self.key.namespace);
+        self.service(&write.service, Patch::Apply(&body)).await
+    }
+
+    async fn service(&self, name: &str, patch: Patch<&Value>) -> Result<(), Fault> {
+        let reply = self.patch::<SlimService>(name, patch, Object::Service(name.to_owned())).await;
+        if matches!(reply, Err(Fault::Behind)) {
+            // It may have lost our label, and then no watch will tell.
+            self.shell.cache().forget_service(self.key, name);
+        }
+        self.shell.cache().show_service(self.key, reply?);
+        Ok(())
+    }
+
+    async fn delete<K>(&self, name: &str, uid: &str, resource_version: Option<String>) -> Result<(), Fault>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let mut parameters = DeleteParams::background();
+        parameters.preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
+        let place = self.shell.gate.pass().await;
+        let reply = self.api::<K>().delete(name, &parameters).await;
+        drop(place);
+        counted(self.shell, "delete", reply).await.map(|_| ())
+    }
+
+    /// Asks the server about every Deployment of a revision before any of them exists.
+    async fn dry_run(&self, observed: &Observed, revision: String, deployments: Vec<Value>) -> Result<(), Fault> {
+        let mut refusal = None;
+        for body in &deployments {
+            let name = body["metadata"]["name"].as_str().unwrap_or_default();
+            let mut parameters = parameters(true);
+            parameters.dry_run = true;
+            let place = self.shell.gate.pass().await;
+            let reply = self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body)).await;
+            drop(place);
+            match counted(self.shell, "dry-run", reply).await {
+                Ok(reply) => {
+                    // A resourceVersion means that it exists; one that our label-filtered watch does not show is not ours.
+                    let known = observed.deployments.known().is_some_and(|deployments| deployments.contains_key(name));
+                    let exists = reply.metadata.resource_version.as_deref().is_some_and(|version| !version.is_empty());
+                    if exists && !known {
+                        let workload = body["metadata"]["labels"][names::WORKLOAD].as_str().unwrap_or_default();
+                        let message = format!(
+                            "Deployment {name} exists in namespace {} and is not managed by this Release: delete it, or rename workload {workload}",
+                            self.key.namespace
+                        );
+                        refusal = Some(Refusal::Taken(message));
+                    }
+                }
+                Err(Fault::Refused { message, .. }) => refusal = Some(Refusal::Invalid(readable(&message, body))),
+                Err(fault) => return Err(fault),
+            }
+            if refusal.is_some() {
+                break;
+            }
+        }
+        self.shell.cache().checked(self.key, Check { revision, at: self.shell.clock.now(), refusal });
+        Ok(())
+    }
+}
+
+fn parameters(applies: bool) -> PatchParams {
+    let parameters = PatchParams::apply(names::FIELD_MANAGER);
+    if applies { parameters.force() } else { parameters }
+}
+
+async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, kube::Error>) -> Result<T, Fault> {
+    let reply = reply.map_err(Fault::of);
+    shell.metrics.requested(verb, &reply.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
+    if let Err(Fault::Throttled(pause)) = &reply {
+        shell.gate.close_for(*pause).await;
+    }
+    reply
+}
+
+/// A write that had no answer may have happened: the object must be read before the next decision.
+fn doubtful<T>(shell: &Shell, key: &Key, reply: Result<T, Fault>, object: Object) -> Result<T, Fault> {
+    if matches!(reply, Err(Fault::Unanswered(_) | Fault::Other(_))) {
+        shell.cache().doubt(key, object);
+    }
+    reply
+}
+
+/// The server speaks of the Deployment; the user wrote a workload.
+fn readable(message: &str, body: &Value) -> String {
+    let workload = body["metadata"]["labels"][names::WORKLOAD].as_str().unwrap_or_default();
+    let name = body["metadata"]["name"].as_str().unwrap_or_default();
+    let shorter = message
+        .replace(&format!("Deployment.apps \"{name}\" is invalid: "), "")
+        .replace("failed to create typed patch object", "the template does not fit the schema");
+    let path = format!("spec.workloads[{workload}].template.");
+    // Also in typed errors, which write `.spec.template.spec…`.
+    shorter.replace(".spec.template.", "spec.template.").replace("spec.template.", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_field_as_the_user_wrote_it() {
+        let body = json!({"metadata": {"name": "web-green", "labels": {"bascule.dev/workload": "web"}}});
+        let message = "Deployment.apps \"web-green\" is invalid: spec.template.spec.containers[0].image: Required value";
+        assert_eq!(readable(message, &body), "spec.workloads[web].template.spec.containers[0].image: Required value");
+    }
+}

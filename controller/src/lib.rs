@@ -1,0 +1,21 @@
+//! The shell around the core: watches fill a cache, a queue hands out keys, workers ask the core, `execute` writes.
+//!
+//! Everything comes in through [`run`]'s arguments, so that a test can drive the production shell with its own API server and clock.
+
+mod cache;
+pub mod client;
+pub mod clock;
+pub mod config;
+mod events;
+mod execute;
+mod http;
+mod metrics;
+mod queue;
+mod shell;
+pub mod sources;
+pub mod telemetry;
+mod watch;
+mod worker;
+
+pub use queue::Key;
+pub use shell::{Settings, run};

@@ -1,0 +1,59 @@
+//! The controller's process: arguments, crypto provider, signals; everything else is in the library.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use bascule_controller::{Settings, client, clock::SystemClock, config::Arguments, run, telemetry};
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+// Returns the memory of a relist to the system without tuning.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::start(arguments.log_format);
+    match start(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: Arguments) -> anyhow::Result<()> {
+    // One provider for the API server and the registries; two in one process would panic at the first connection.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))?;
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    let settings = Settings {
+        namespace: arguments.namespace,
+        listen: Some(arguments.listen),
+        registry_credentials: arguments.registry_credentials,
+        read_pull_secrets: arguments.read_pull_secrets,
+        plain_http_registries: arguments.plain_http_registry,
+        seed: RandomState::new().hash_one(std::process::id()),
+        policy: bascule_core::Policy::default(),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace.as_deref().unwrap_or("all"), "starting");
+    let client = client::connect().await?;
+    run(client, settings, Arc::new(SystemClock), stop).await.context("run")
+}

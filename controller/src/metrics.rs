@@ -1,0 +1,96 @@
+//! What Prometheus is told. One room for the library, so that it can be exchanged. Labels are bounded: never the name of an object.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder, histogram_opts, opts,
+};
+
+use crate::queue::Lane;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    decisions: IntCounterVec,
+    requests: IntCounterVec,
+    depth: IntGauge,
+    waited: HistogramVec,
+    watch_events: IntCounterVec,
+    watch_errors: IntCounterVec,
+    objects: IntGaugeVec,
+    events_dropped: IntCounter,
+    notes: IntCounterVec,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(opts!(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let decisions = counters("bascule_decisions_total", "Decisions by what they did", &["action"])?;
+        let requests = counters("bascule_api_requests_total", "Requests to the API server", &["verb", "code"])?;
+        let watch_events = counters("bascule_watch_events_total", "Events of the watches", &["kind"])?;
+        let watch_errors = counters("bascule_watch_errors_total", "Failures of the watches", &["kind"])?;
+        let notes = counters(
+            "bascule_notes_total",
+            "What happened to releases: started, switched, settled, rejected and so on",
+            &["kind"],
+        )?;
+        let depth = IntGauge::new("bascule_queue_depth", "Releases that wait for a decision")?;
+        let events_dropped = IntCounter::new("bascule_events_dropped_total", "Events for people that could not be written")?;
+        let objects = IntGaugeVec::new(opts!("bascule_cached_objects", "Objects in the cache"), &["kind"])?;
+        let buckets = vec![0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+        let waited = HistogramVec::new(
+            histogram_opts!("bascule_queue_wait_seconds", "How long a Release waited for a worker", buckets),
+            &["lane"],
+        )?;
+        registry.register(Box::new(depth.clone()))?;
+        registry.register(Box::new(events_dropped.clone()))?;
+        registry.register(Box::new(objects.clone()))?;
+        registry.register(Box::new(waited.clone()))?;
+        Ok(Self { registry, decisions, requests, depth, waited, watch_events, watch_errors, objects, events_dropped, notes })
+    }
+
+    pub(crate) fn decided(&self, action: &str) {
+        self.decisions.with_label_values(&[action]).inc();
+    }
+
+    pub(crate) fn requested(&self, verb: &str, code: &str) {
+        self.requests.with_label_values(&[verb, code]).inc();
+    }
+
+    pub(crate) fn depth(&self, depth: usize) {
+        self.depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn waited(&self, lane: Lane, waited: Duration) {
+        self.waited.with_label_values(&[lane.name()]).observe(waited.as_secs_f64());
+    }
+
+    pub(crate) fn watched(&self, kind: &str, objects: usize) {
+        self.watch_events.with_label_values(&[kind]).inc();
+        self.objects.with_label_values(&[kind]).set(i64::try_from(objects).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn watch_failed(&self, kind: &str) {
+        self.watch_errors.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    pub(crate) fn noted(&self, kind: &str) {
+        self.notes.with_label_values(&[kind]).inc();
+    }
+
+    /// The text that a scrape gets.
+    pub(crate) fn text(&self) -> String {
+        let mut buffer = Vec::new();
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut buffer);
+        String::from_utf8(buffer).unwrap_or_default()
+    }
+}

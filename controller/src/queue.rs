@@ -1,0 +1,98 @@
+//! Which Release is decided about next.
+//!
+//! In: keys, each with the lane of what happened, and times at which to look again. Out: one key at a time to each worker; a key is
+//! never with two workers at once. First in, first out within a lane; what waits long moves up. The heart ([`state`]) is synchronous
+//! and knows no clock; this file only wakes the workers.
+
+pub(crate) mod backoff;
+pub(crate) mod lane;
+mod state;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+pub(crate) use lane::Lane;
+pub(crate) use state::Outcome;
+use state::State;
+
+use crate::metrics::Metrics;
+
+/// Namespace and name of a Release.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+    metrics: Metrics,
+}
+
+impl Queue {
+    pub(crate) fn new(seed: u64, metrics: Metrics) -> Self {
+        Self { state: Arc::new(Mutex::new(State::new(seed))), changed: Arc::new(Notify::new()), metrics }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something happened to this Release.
+    pub(crate) fn push(&self, key: Key, lane: Lane) {
+        self.lock().push(key, lane, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// Look again after this time, unless something happens before.
+    pub(crate) fn push_after(&self, key: Key, delay: Duration) {
+        self.lock().wake(key, Instant::now() + delay);
+        self.changed.notify_one();
+    }
+
+    /// The next key; waits for one.
+    pub(crate) async fn next(&self) -> Key {
+        loop {
+            let until = {
+                let mut state = self.lock();
+                let now = Instant::now();
+                if let Some((key, lane, waited)) = state.pop(now) {
+                    self.metrics.waited(lane, waited);
+                    self.metrics.depth(state.depth());
+                    // Another worker may be idle while more is due.
+                    if state.depth() > 0 {
+                        self.changed.notify_one();
+                    }
+                    return key;
+                }
+                state.next_timer()
+            };
+            let changed = self.changed.notified();
+            match until {
+                Some(at) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(at) => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    /// The worker is through with this key.
+    pub(crate) fn done(&self, key: &Key, outcome: Outcome) {
+        self.lock().done(key, outcome, Instant::now());
+        self.changed.notify_one();
+    }
+}

@@ -1,0 +1,179 @@
+//! What all parts of the shell share, and how they are put together.
+//!
+//! `watch` and `sources` fill the cache and the queue, `worker` takes keys and asks the core, `execute` writes. Tests drive the very
+//! same shell through `kube::Client::new(service)`.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bascule_core::Policy;
+use kube::Client;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    cache::Cache,
+    clock::Clock,
+    events::Emitter,
+    execute::Gate,
+    http,
+    metrics::Metrics,
+    queue::{Lane, Queue, backoff::Random},
+    sources::{
+        Images,
+        registry::{CredentialFile, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver, Wiring},
+    },
+    watch, worker,
+};
+
+/// Decisions at the same time: each waits for at most a few requests, and a slow one must not hold up the others.
+const WORKERS: usize = 16;
+/// Every Release is decided about again this often, without a read: to be sure.
+const RESYNC: Duration = Duration::from_secs(600);
+/// What is in flight when the process is told to end has this long; less than the 30 s after which Kubernetes kills.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Only this namespace.
+    pub namespace: Option<String>,
+    /// Where health and metrics are served; None: nowhere.
+    pub listen: Option<SocketAddr>,
+    pub registry_credentials: Option<PathBuf>,
+    pub read_pull_secrets: bool,
+    pub plain_http_registries: Vec<String>,
+    /// For jitter.
+    pub seed: u64,
+    pub policy: Policy,
+}
+
+pub(crate) struct Shell {
+    pub(crate) client: Client,
+    pub(crate) namespace: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: Queue,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: Emitter,
+    pub(crate) images: Images,
+    pub(crate) policy: Policy,
+    pub(crate) gate: Gate,
+    pub(crate) seed: u64,
+    cache: Mutex<Cache>,
+    synced: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+impl Shell {
+    /// Never held over an await.
+    pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now_synced(&self) {
+        if !self.synced.swap(true, Ordering::Relaxed) {
+            tracing::info!("all watches have been read");
+            // What was decided while something was still unknown is decided again.
+            for key in self.cache().keys() {
+                self.queue.push(key, Lane::Resync);
+            }
+        }
+    }
+
+    /// Caches are complete, and it is not about to end.
+    pub(crate) fn ready(&self) -> bool {
+        self.synced.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs until `stop`, and ends cleanly.
+pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    let metrics = Metrics::new().context("set up metrics")?;
+    let queue = Queue::new(settings.seed, metrics.clone());
+    let tasks = TaskTracker::new();
+    // Watches, HTTP and Events go on while the last plans finish.
+    let end = CancellationToken::new();
+    let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
+    let shell = Arc::new(Shell {
+        images: images(&client, &settings, &clock, &queue)?,
+        client,
+        namespace: settings.namespace,
+        clock,
+        queue,
+        metrics,
+        events,
+        policy: settings.policy,
+        gate: Gate::default(),
+        seed: settings.seed,
+        cache: Mutex::new(Cache::new(settings.seed)),
+        synced: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
+    });
+    if let Some(address) = settings.listen {
+        http::start(&shell, address, &tasks, &end).await?;
+    }
+    watch::start(&shell, &tasks, &end);
+    let workers = TaskTracker::new();
+    for _ in 0..WORKERS {
+        workers.spawn(worker::run(shell.clone(), stop.clone()));
+    }
+    tasks.spawn(resync(shell.clone(), end.clone()));
+
+    stop.cancelled().await;
+    tracing::info!("ending: what is in flight is finished first");
+    shell.stopping.store(true, Ordering::Relaxed);
+    workers.close();
+    if tokio::time::timeout(GRACE, workers.wait()).await.is_err() {
+        tracing::warn!(
+            "some requests were still in flight after {GRACE:?}; the next start continues from what the cluster shows"
+        );
+    }
+    shell.events.close();
+    end.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
+    Ok(())
+}
+
+fn images(client: &Client, settings: &Settings, clock: &Arc<dyn Clock>, queue: &Queue) -> anyhow::Result<Images> {
+    let registry =
+        RegistryClient::new(PlainHttp::new(settings.plain_http_registries.clone())).context("set up the registry client")?;
+    let file = settings.registry_credentials.clone().map(CredentialFile::new);
+    let secrets = settings.read_pull_secrets.then(|| Arc::new(KubePullSecrets::new(client.clone())) as Arc<dyn PullSecrets>);
+    let (clock, queue) = (clock.clone(), queue.clone());
+    let random = Mutex::new(Random::new(settings.seed));
+    Ok(Images::new(RegistryHub::new(Wiring {
+        fetch: Arc::new(Resolver::new(registry, file, secrets)),
+        now: Arc::new(move || clock.now()),
+        fraction: Arc::new(move || f64::from(random.lock().unwrap_or_else(PoisonError::into_inner).below(1_000)) / 1_000.0),
+        changed: Arc::new(move |key| queue.push(key, Lane::Parameter)),
+    })))
+}
+
+/// Pushes every key once in a while, spread over the whole time so that nothing comes in waves.
+async fn resync(shell: Arc<Shell>, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RESYNC) => {}
+            () = end.cancelled() => return,
+        }
+        let keys = shell.cache().keys();
+        let step = RESYNC / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX) / 2;
+        for (index, key) in (0..).zip(keys) {
+            shell.queue.push_after(key, step * index);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One attempt at one tag: ask openly, and only when that is refused, with what we have.
+//!
+//! In: a question. Out: its digest, or an error that says which credentials were tried. Never here: HTTP, repetition.
+//!
+//! Order: the pull secrets that match, the controller's file, nobody. The next one is tried after a 401 or 403 only; any
+//! other answer is the answer.
+
+use std::sync::Arc;
+
+use bascule_core::image::Digest;
+use futures::future::BoxFuture;
+
+use super::client::{First, RegistryClient};
+use super::credential_file::CredentialFile;
+use super::credentials::{Keyring, Login, Source};
+use super::error::{LookupError, Tried};
+use super::pull_secrets::PullSecrets;
+use super::{Fetch, Question};
+
+/// Each costs up to three requests within one deadline.
+const MOST_LOGINS: usize = 8;
+
+/// Looks tags up at their registries, with the credentials that may be used for them.
+pub struct Resolver {
+    client: RegistryClient,
+    file: Option<CredentialFile>,
+    pull_secrets: Option<Arc<dyn PullSecrets>>,
+}
+
+/// What can be tried, and what cannot.
+#[derive(Default)]
+struct Logins {
+    logins: Vec<Login>,
+    remarks: Vec<String>,
+}
+
+impl Resolver {
+    /// Without `pull_secrets` all namespaces ask with the same credentials, and share their answers.
+    pub fn new(client: RegistryClient, file: Option<CredentialFile>, pull_secrets: Option<Arc<dyn PullSecrets>>) -> Self {
+        Self { client, file, pull_secrets }
+    }
+
+    async fn resolve(&self, question: &Question) -> Result<Digest, LookupError> {
+        let challenges = match self.client.ask(question).await? {
+            First::Found(digest) => return Ok(digest),
+            First::Challenged(challenges) => challenges,
+        };
+        let Logins { mut logins, mut remarks } = self.logins(question).await?;
+        if challenges.is_empty() {
+            logins.clear();
+            remarks.push("the registry offers no way to log in".to_owned());
+        }
+        let mut tried = Vec::new();
+        for login in logins.iter().take(MOST_LOGINS).map(Some).chain([None]) {
+            if let Some(digest) = self.client.ask_as(question, &challenges, login).await? {
+                return Ok(digest);
+            }
+            tried.push(login.map_or(Tried::Without, |login| Tried::With(login.source.clone())));
+        }
+        Err(LookupError::Denied { repository: format!("{}/{}", question.registry, question.repository), tried, remarks })
+    }
+
+    async fn logins(&self, question: &Question) -> Result<Logins, LookupError> {
+        let mut found = Logins::default();
+        if let Some(pull_secrets) = &self.pull_secrets {
+            let secrets =
+                pull_secrets.read(&question.access).await.map_err(|unread| LookupError::unreachable(unread.to_string()))?;
+            found.remarks.extend(secrets.remarks);
+            for secret in secrets.configs {
+                let source = Source::PullSecret(secret.name);
+                match Keyring::parse(secret.format, secret.bytes.reveal(), &source) {
+                    Ok(keyring) => found.add(&keyring, question),
+                    Err(error) => found.remarks.push(format!("{source} {error}")),
+                }
+            }
+        }
+        if let Some(file) = &self.file {
+            match file.keyring().await {
+                Ok(keyring) => found.add(&keyring, question),
+                Err(remark) => found.remarks.push(remark),
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Logins {
+    fn add(&mut self, keyring: &Keyring, question: &Question) {
+        self.logins.extend(keyring.logins(&question.registry, &question.repository).cloned());
+    }
+}
+
+impl Fetch for Resolver {
+    fn digest<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Digest, LookupError>> {
+        Box::pin(self.resolve(question))
+    }
+
+    fn reads_pull_secrets(&self) -> bool {
+        self.pull_secrets.is_some()
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver")
+            .field("file", &self.file)
+            .field("pull_secrets", &self.pull_secrets.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

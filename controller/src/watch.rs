@@ -1,0 +1,266 @@
+//! From the API server's watches into the cache and the queue: one task for each kind, each with a back-off of its own.
+//!
+//! In: events. Out: a cache that is as new as the events, and keys of the releases that they are about. An event that changes nothing
+//! that is kept wakes nobody. An error of a watch never reaches the queue.
+
+pub(crate) mod kinds;
+
+use std::{fmt::Debug, sync::Arc};
+
+use bascule_crds::{Operation, Release, names};
+use futures::StreamExt as _;
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    Api, Resource,
+    core::PartialObjectMeta,
+    runtime::watcher::{self, Event, watcher},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    cache::{self, Cache, Change, Seen, Table},
+    queue::{
+        Key, Lane,
+        backoff::{Random, pause},
+    },
+    shell::Shell,
+};
+use kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice};
+
+/// Objects in one page of a list: some MB at most, also for Releases with long templates.
+const PAGE: u32 = 500;
+
+/// A Release as it comes, so that one that cannot be read does not end the watch of all.
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "Release")]
+struct RawRelease {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: serde_json::Value,
+    #[serde(default)]
+    status: serde_json::Value,
+}
+
+/// How objects of one kind go into the cache.
+struct Kept<K, T> {
+    kind: &'static str,
+    table: fn(&mut Cache) -> &mut Table<T>,
+    /// The Release that it belongs to, and what is kept. None: not readable.
+    project: fn(&K) -> Option<(String, T)>,
+    /// Who must know of a change.
+    tell: fn(&Shell, &Change<T>),
+}
+
+pub(crate) fn start(shell: &Arc<Shell>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let labelled = || watcher::Config::default().labels(names::RELEASE).page_size(PAGE);
+    let all = || watcher::Config::default().page_size(PAGE);
+    let spawn = Spawn { shell, tasks, stop };
+    spawn.watch(all(), RELEASES);
+    spawn.watch(all(), OPERATIONS);
+    spawn.watch(labelled(), DEPLOYMENTS);
+    spawn.watch(labelled(), REPLICA_SETS);
+    spawn.watch(labelled(), SERVICES);
+    spawn.watch(labelled(), SLICES);
+    let own = shell.namespace.as_deref().map_or_else(all, |name| all().fields(&format!("metadata.name={name}")));
+    spawn.run(Api::<PartialObjectMeta<Namespace>>::all(shell.client.clone()), own, NAMESPACES);
+}
+
+struct Spawn<'a> {
+    shell: &'a Arc<Shell>,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl Spawn<'_> {
+    /// A namespaced kind, in all namespaces or in the one that this process is for.
+    fn watch<K, T>(&self, config: watcher::Config, kept: Kept<K, T>)
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K::DynamicType: Default + Clone,
+        T: Clone + Send + 'static,
+    {
+        let client = self.shell.client.clone();
+        let api = match &self.shell.namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        self.run(api, config, kept);
+    }
+
+    fn run<K, T>(&self, api: Api<K>, config: watcher::Config, kept: Kept<K, T>)
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+        T: Clone + Send + 'static,
+    {
+        let (shell, stop) = (self.shell.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = follow(&shell, api, config, &kept) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn follow<K, T>(shell: &Arc<Shell>, api: Api<K>, config: watcher::Config, kept: &Kept<K, T>)
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Clone,
+{
+    let mut events = watcher(api, config).boxed();
+    let mut random = Random::new(shell.seed);
+    let mut failures = 0;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                failures = 0;
+                take(shell, kept, event);
+            }
+            Err(error) => {
+                failures += 1;
+                shell.metrics.watch_failed(kept.kind);
+                if failures == 1 || failures % 20 == 0 {
+                    tracing::warn!(kind = kept.kind, failures, error = %error, "the watch failed; it is tried again");
+                }
+                tokio::time::sleep(pause(failures, &mut random)).await;
+            }
+        }
+    }
+}
+
+fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>) {
+    let changes = {
+        let mut cache = shell.cache();
+        let table = (kept.table)(&mut cache);
+        let changes = match event {
+            Event::Init => {
+                table.begin();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                if let Some((release, value)) = (kept.project)(&object) {
+                    table.listed(Seen::of(object.meta()), release, value);
+                }
+                Vec::new()
+            }
+            Event::InitDone => table.end(),
+            Event::Apply(object) => (kept.project)(&object)
+                .and_then(|(release, value)| table.show(Seen::of(object.meta()), release, value))
+                .into_iter()
+                .collect(),
+            Event::Delete(object) => table.gone(&Seen::of(object.meta())).into_iter().collect(),
+        };
+        shell.metrics.watched(kept.kind, table.len());
+        changes
+    };
+    for change in &changes {
+        (kept.tell)(shell, change);
+    }
+    if shell.cache().synced() {
+        shell.now_synced();
+    }
+}
+
+fn key<T>(change: &Change<T>) -> Key {
+    Key { namespace: change.name.0.clone(), name: change.release.clone() }
+}
+
+const RELEASES: Kept<RawRelease, Release> = Kept {
+    kind: "Release",
+    table: |cache| &mut cache.releases,
+    project: |raw| {
+        let name = raw.metadata.name.clone().unwrap_or_default();
+        let status = Some(raw.status.clone()).filter(|status| !status.is_null()).map(serde_json::from_value).transpose();
+        match (serde_json::from_value(raw.spec.clone()), status) {
+            (Ok(spec), Ok(status)) => Some((name, Release { metadata: raw.metadata.clone(), spec, status })),
+            (Err(error), _) | (_, Err(error)) => {
+                let namespace = raw.metadata.namespace.as_deref().unwrap_or_default();
+                tracing::error!(release = format!("{namespace}/{name}"), error = %error, "this Release cannot be read and is left alone");
+                None
+            }
+        }
+    },
+    tell: |shell, change| shell.queue.push(key(change), Lane::Spec),
+};
+
+const OPERATIONS: Kept<Operation, bascule_core::OperationView> = Kept {
+    kind: "Operation",
+    table: |cache| &mut cache.operations,
+    project: |operation| cache::operation_view(operation).map(|(_, view)| (view.spec.release.clone(), view)),
+    tell: |shell, change| shell.queue.push(key(change), Lane::Spec),
+};
+
+const DEPLOYMENTS: Kept<SlimDeployment, bascule_core::Deployment> = Kept {
+    kind: "Deployment",
+    table: |cache| &mut cache.deployments,
+    project: |deployment| Some(cache::deployment(deployment)),
+    tell: |shell, change| {
+        // Its status moves the resourceVersion all the time, and nothing of it is read.
+        let same = |a: &bascule_core::Deployment, b: &bascule_core::Deployment| {
+            let mut a = a.clone();
+            a.resource_version.clone_from(&b.resource_version);
+            a == *b
+        };
+        if let (Some(before), None) = (&change.before, &change.after) {
+            shell.cache().unconfirm(&before.uid);
+        }
+        if !matches!((&change.before, &change.after), (Some(before), Some(after)) if same(before, after)) {
+            shell.queue.push(key(change), Lane::Switch);
+        }
+    },
+};
+
+const REPLICA_SETS: Kept<SlimReplicaSet, bascule_core::ReplicaSet> = Kept {
+    kind: "ReplicaSet",
+    table: |cache| &mut cache.replica_sets,
+    project: |set| Some(cache::replica_set(set)),
+    tell: |shell, change| match (&change.before, &change.after) {
+        (Some(before), Some(after)) if before == after => {}
+        (Some(before), after) if after.as_ref().is_none_or(|after| after.available < before.available) => {
+            shell.queue.push(key(change), Lane::Rollback);
+        }
+        _ => shell.queue.push(key(change), Lane::Switch),
+    },
+};
+
+const SERVICES: Kept<SlimService, SlimService> = Kept {
+    kind: "Service",
+    table: |cache| &mut cache.services,
+    project: |service| Some((service.release(), service.clone())),
+    tell: |shell, change| {
+        // Gone from the watch may mean that its label is gone: whoever needs it must look.
+        if change.after.is_none() {
+            shell.cache().forget_service(&key(change), &change.name.1);
+        }
+        shell.queue.push(key(change), Lane::Switch);
+    },
+};
+
+const SLICES: Kept<SlimSlice, kinds::Slice> = Kept {
+    kind: "EndpointSlice",
+    table: |cache| &mut cache.slices,
+    project: |slice| Some(cache::slice(slice)),
+    tell: |shell, change| {
+        if change.before != change.after {
+            shell.queue.push(key(change), Lane::Switch);
+        }
+    },
+};
+
+const NAMESPACES: Kept<PartialObjectMeta<Namespace>, Option<String>> = Kept {
+    kind: "Namespace",
+    table: |cache| &mut cache.namespaces,
+    project: |namespace| {
+        let label = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(names::ENVIRONMENT)).cloned();
+        Some((String::new(), label))
+    },
+    tell: |shell, change| {
+        if change.before != change.after {
+            let keys = shell.cache().keys();
+            for key in keys.into_iter().filter(|key| key.namespace == change.name.1) {
+                shell.queue.push(key, Lane::Spec);
+            }
+        }
+    },
+};

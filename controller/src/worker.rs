@@ -1,0 +1,143 @@
+//! Takes a key, asks the core, has it carried out, until there is nothing to do at this moment.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use bascule_core::{Next, Plan, decide};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    execute::{self, Done},
+    queue::{Key, Outcome},
+    shell::Shell,
+};
+
+/// A release needs ten; a plan that never rests is a mistake of ours and must not eat the API server.
+const ROUNDS: usize = 50;
+/// The event that brings the cache up to date is usually here within milliseconds.
+const BEHIND: Duration = Duration::from_millis(20);
+/// A Release that is created together with an Operation on it may be seen a moment later.
+const ORPHAN_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
+    loop {
+        let key = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            key = shell.queue.next() => key,
+        };
+        let outcome = consider(&shell, &key, &stop).await;
+        shell.queue.done(&key, outcome);
+    }
+}
+
+async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Outcome {
+    if !execute::clear_doubts(shell, key).await {
+        return Outcome::Failed;
+    }
+    let mut behind = 0;
+    for _ in 0..ROUNDS {
+        if stop.is_cancelled() {
+            return Outcome::Rest(None);
+        }
+        let Some(mut observed) = shell.cache().snapshot(key) else { return orphans(shell, key).await };
+        let release = shell.cache().releases.get(&key.namespace, &key.name).cloned();
+        observed.artifacts = release.map(|release| shell.images.answers(key, &release)).unwrap_or_default();
+        let now = shell.clock.now();
+        // A decision that panics is a mistake of ours about one Release; the others go on.
+        let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
+            tracing::error!(release = %key, "the decision panicked; this Release is left as it is and tried again");
+            shell.metrics.decided("panicked");
+            return Outcome::Failed;
+        };
+        let wake = plan.wake;
+        let action = action(&plan);
+        shell.metrics.decided(action);
+        if action == "rest" {
+            tracing::debug!(release = %key, ?wake, "rests");
+        } else {
+            tracing::info!(release = %key, action, steps = %steps(&plan), "decided");
+        }
+        match execute::execute(shell, key, &observed, plan).await {
+            Done::Acted | Done::Failed => {
+                if !shell.cache().doubts(key).is_empty() && !execute::clear_doubts(shell, key).await {
+                    return Outcome::Failed;
+                }
+            }
+            Done::Nothing => return Outcome::Rest(wake.map(|at| until(now, at))),
+            Done::Behind => {
+                behind += 1;
+                if behind > 8 {
+                    return Outcome::Failed;
+                }
+                tokio::time::sleep(BEHIND * behind).await;
+            }
+        }
+    }
+    tracing::error!(release = %key, "still something to do after {ROUNDS} rounds");
+    Outcome::Failed
+}
+
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+fn action(plan: &Plan) -> &'static str {
+    match &plan.next {
+        Next::Rest if plan.reads.is_empty() => "rest",
+        Next::Rest => "read",
+        Next::Act(_) => "act",
+        Next::Record(_) => "record",
+    }
+}
+
+/// For the log: what the plan does, in a few words.
+fn steps(plan: &Plan) -> String {
+    match &plan.next {
+        Next::Rest => plan.reads.iter().map(bascule_core::Read::target).collect::<Vec<_>>().join(", "),
+        Next::Act(steps) => steps.iter().map(execute::describe).collect::<Vec<_>>().join(", "),
+        Next::Record(status) => match &status.candidate {
+            Some(candidate) => format!("status: {}", candidate.summary),
+            None => format!("status: active {}", status.active.as_ref().map_or("none", |active| &active.version)),
+        },
+    }
+}
+
+/// There is no such Release: what remains of it in memory goes, and those who ask something of it are told.
+async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
+    let asked: Vec<_> = {
+        let mut cache = shell.cache();
+        if !cache.releases.synced() {
+            return Outcome::Rest(None);
+        }
+        cache.forget(key);
+        cache
+            .operations
+            .of_release(&key.namespace, &key.name)
+            .map(|(_, operation)| operation.clone())
+            .filter(|it| !it.answered)
+            .collect()
+    };
+    shell.images.forget(key);
+    let now = shell.clock.now();
+    let mut later = None;
+    for operation in asked {
+        let due = operation.created + ORPHAN_AFTER;
+        if now < due {
+            later = Some(until(now, due));
+            continue;
+        }
+        let message = format!("there is no Release {} in namespace {}", key.name, key.namespace);
+        let status = json!({"outcome": "Refused", "message": message, "at": now});
+        if let Err(fault) = execute::answer(shell, &key.namespace, &operation.name, status).await {
+            tracing::warn!(release = %key, operation = operation.name, "could not answer: {fault}");
+            return Outcome::Failed;
+        }
+    }
+    Outcome::Rest(later)
+}

@@ -1,0 +1,128 @@
+//! A controller of a test's own: the production binary with the rights of the chart's service account, limited to one namespace,
+//! so that a test can stop, kill and start it while others run.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::Bed;
+
+#[derive(Debug)]
+pub struct Controller {
+    kubeconfig: String,
+    namespace: String,
+    arguments: Vec<String>,
+    address: SocketAddr,
+    log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Controller {
+    /// Starts one for `namespace` and waits until it has read everything.
+    pub async fn start(bed: &Bed, namespace: &str, arguments: &[&str]) -> Self {
+        let folder = crate::bed::root().join("target/e2e-logs");
+        fs::create_dir_all(&folder).expect("make a folder for logs");
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a free port");
+        let mut controller = Self {
+            kubeconfig: bed.controller_kubeconfig().to_owned(),
+            namespace: namespace.to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            address,
+            log: folder.join(format!("{}-{namespace}.log", bed.name)),
+            process: None,
+        };
+        let _ = fs::remove_file(&controller.log);
+        controller.run().await;
+        controller
+    }
+
+    /// Starts the process again.
+    pub async fn run(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let log = || OpenOptions::new().create(true).append(true).open(&self.log).expect("open the log");
+        let child = Command::new(binary())
+            .args(["--namespace", &self.namespace, "--listen", &self.address.to_string(), "--log-format", "text"])
+            .args(&self.arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(log())
+            .stderr(log())
+            .spawn()
+            .expect("start the controller");
+        self.process = Some(child);
+        for _ in 0..600 {
+            if self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return;
+            }
+            if let Some(status) = self.process.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                panic!("the controller ended with {status}:\n{}", self.log_text());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the controller is not ready after 30 s:\n{}", self.log_text());
+    }
+
+    /// SIGKILL, as the kernel does it to a process that eats too much.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM; gives its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut child = self.process.take()?;
+        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        child.wait().ok()?.code()
+    }
+
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.run().await;
+    }
+
+    pub fn log_text(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut file) = File::open(&self.log) {
+            let _ = file.read_to_string(&mut text);
+        }
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// An answer of its own HTTP server, headers included.
+    pub fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: controller\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- controller of {} ---\n{}", self.namespace, self.log_text());
+        }
+    }
+}
+
+/// Beside the test's own binary, in `target/<profile>`; `BASCULE_CONTROLLER_BIN` names another.
+fn binary() -> PathBuf {
+    if let Ok(path) = env::var("BASCULE_CONTROLLER_BIN") {
+        return path.into();
+    }
+    let here = env::current_exe().expect("know where we are");
+    let profile = here.ancestors().find(|folder| folder.join("bascule-controller").is_file());
+    profile.expect("build it first: cargo build -p bascule-controller").join("bascule-controller")
+}

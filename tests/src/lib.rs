@@ -1,0 +1,16 @@
+//! What the tests on real clusters share: the bed, a controller of one's own, a stage for one app, and a load client.
+//!
+//! In: a bed that `hack/testbed` brought up. Out: words in which a test can tell its story.
+//! Never here: a test, or a sleep; waiting is for conditions.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
+#![allow(clippy::missing_panics_doc, reason = "all of them do")]
+
+pub mod bed;
+pub mod controller;
+pub mod load;
+pub mod stage;
+
+pub use bed::Bed;
+pub use controller::Controller;
+pub use stage::{Behaviour, Stage};
