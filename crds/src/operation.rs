@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "OperationStatus",
     derive = "PartialEq",
+    doc = "What a person asks of a Release: acted on once, answered in status.",
     printcolumn(name = "Release", type_ = "string", json_path = ".spec.release"),
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.by"),

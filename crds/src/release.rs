@@ -21,6 +21,9 @@ use crate::{duration::Duration, status::ReleaseStatus};
     namespaced,
     status = "ReleaseStatus",
     derive = "PartialEq",
+    doc = "From artifact to traffic: what runs, how it is proved, and which version users get.",
+    // It is the value of a label.
+    validation = ("self.metadata.name.size() <= 63", "the name of a Release has at most 63 characters: it becomes a label"),
     scale(
         spec_replicas_path = ".spec.replicas",
         status_replicas_path = ".status.replicas",

@@ -26,7 +26,9 @@ async fn in_phase(name: &str, phase: Phase) -> Stage {
             spec["strategy"]["progressDeadline"] = json!("60s");
             stage.release("web", &spec).await;
             at(&stage, Step::Starting).await;
-            stage.eventually("the pods of v2 are asked for", || async { (stage.replicas("web-green").await == 2).then_some(()) }).await;
+            stage
+                .eventually("the pods of v2 are asked for", || async { (stage.replicas("web-green").await == 2).then_some(()) })
+                .await;
         }
         Phase::Baking => {
             let mut spec = stage.spec("v2", Behaviour::Ready, 2);
@@ -39,7 +41,9 @@ async fn in_phase(name: &str, phase: Phase) -> Stage {
 }
 
 async fn at(stage: &Stage, step: Step) {
-    stage.until(&format!("v2 is {step:?}"), |status| status.candidate.as_ref().is_some_and(|candidate| candidate.step == step)).await;
+    stage
+        .until(&format!("v2 is {step:?}"), |status| status.candidate.as_ref().is_some_and(|candidate| candidate.step == step))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,11 +125,12 @@ async fn a_settled_release_is_not_written_after_a_restart() {
     let mut stage = Stage::settled(&bed(), "unwritten").await;
     let before = versions_of(&stage).await;
     stage.controller.restart().await;
-    stage.eventually("it has decided after the restart", || async {
-        let metrics = stage.controller.get("/metrics")?;
-        metrics.lines().any(|line| line.starts_with("bascule_decisions_total") && !line.ends_with(" 0")).then_some(())
-    })
-    .await;
+    stage
+        .eventually("it has decided after the restart", || async {
+            let metrics = stage.controller.get("/metrics")?;
+            metrics.lines().any(|line| line.starts_with("bascule_decisions_total") && !line.ends_with(" 0")).then_some(())
+        })
+        .await;
     assert_eq!(versions_of(&stage).await, before);
     stage.end().await;
 }
@@ -168,7 +173,11 @@ async fn scale(stage: &Stage, replicas: i32) {
 }
 
 async fn has_replicas(stage: &Stage, deployment: &str, replicas: i32) {
-    stage.eventually(&format!("{deployment} has {replicas}"), || async { (stage.replicas(deployment).await == replicas).then_some(()) }).await;
+    stage
+        .eventually(&format!("{deployment} has {replicas}"), || async {
+            (stage.replicas(deployment).await == replicas).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

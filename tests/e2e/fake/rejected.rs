@@ -71,9 +71,8 @@ async fn a_template_that_the_server_refuses_stalls_with_the_field_and_heals() {
     let mut spec = stage.spec("v2", Behaviour::Ready, 2);
     spec["workloads"][0]["template"]["spec"]["containers"][0]["ports"] = json!([{"containerPort": 99_999}]);
     stage.release("web", &spec).await;
-    let status = stage
-        .until("stalled", |status| stage::reason(status, bascule_crds::ConditionType::Stalled) == "TemplateInvalid")
-        .await;
+    let status =
+        stage.until("stalled", |status| stage::reason(status, bascule_crds::ConditionType::Stalled) == "TemplateInvalid").await;
     let message = stage::message(&status, bascule_crds::ConditionType::Stalled);
     assert!(message.contains("spec.workloads[web].template.spec.containers[0].ports[0].containerPort"), "{message}");
     assert!(status.candidate.is_none() && stage::is_active(&status, "v1"));
@@ -88,8 +87,12 @@ async fn a_variable_that_does_not_exist_names_the_field() {
     let mut spec = stage.spec("v2", Behaviour::Ready, 2);
     spec["workloads"][0]["template"]["spec"]["containers"][0]["image"] = json!("$(artifacts.wbe.image)");
     stage.release("web", &spec).await;
-    let status = stage.until("stalled", |status| stage::reason(status, bascule_crds::ConditionType::Stalled) == "SpecInvalid").await;
+    let status =
+        stage.until("stalled", |status| stage::reason(status, bascule_crds::ConditionType::Stalled) == "SpecInvalid").await;
     let message = stage::message(&status, bascule_crds::ConditionType::Ready);
-    assert!(message.starts_with("spec.workloads[0].template.spec.containers[0].image: there is no $(artifacts.wbe.image)"), "{message}");
+    assert!(
+        message.starts_with("spec.workloads[0].template.spec.containers[0].image: there is no $(artifacts.wbe.image)"),
+        "{message}"
+    );
     stage.end().await;
 }

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func env(pairs map[string]string) func(string) string {
+	return func(name string) string { return pairs[name] }
+}
+
+func status(s settings, path string, age time.Duration, draining bool) int {
+	var d atomic.Bool
+	d.Store(draining)
+	answer := httptest.NewRecorder()
+	s.handler(time.Now().Add(-age), &d).ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
+	return answer.Code
+}
+
+func TestItIsReadyBetweenItsTwoTimes(t *testing.T) {
+	s, err := read(env(map[string]string{"READY_AFTER": "10s", "UNREADY_AFTER": "20s"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for age, want := range map[time.Duration]int{5 * time.Second: 503, 15 * time.Second: 200, 25 * time.Second: 503} {
+		if got := status(s, "/healthz", age, false); got != want {
+			t.Errorf("at the age of %s: %d, want %d", age, got, want)
+		}
+	}
+}
+
+func TestItStillServesWhileDraining(t *testing.T) {
+	s, _ := read(env(nil))
+	if got := status(s, "/", time.Second, true); got != 200 {
+		t.Errorf("/ answers %d while draining", got)
+	}
+	if got := status(s, "/healthz", time.Second, true); got != 503 {
+		t.Errorf("/healthz answers %d while draining", got)
+	}
+}
+
+func TestNeverIsNeverReady(t *testing.T) {
+	s, _ := read(env(map[string]string{"READY_AFTER": "never"}))
+	if got := status(s, "/healthz", 1000*time.Hour, false); got != 503 {
+		t.Errorf("/healthz answers %d", got)
+	}
+}
+
+func TestAnswerIsTheStatusOfTheRoot(t *testing.T) {
+	s, _ := read(env(map[string]string{"ANSWER": "500", "VERSION": "v9"}))
+	answer := httptest.NewRecorder()
+	s.handler(time.Now(), new(atomic.Bool)).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	if answer.Code != 500 || answer.Body.String() != "v9\n" || answer.Header().Get("X-Version") != "v9" {
+		t.Errorf("got %d %q %q", answer.Code, answer.Body, answer.Header())
+	}
+}
+
+func TestWrongSettingsAreNamed(t *testing.T) {
+	for _, wrong := range []map[string]string{{"ANSWER": "teapot"}, {"DRAIN": "soon"}} {
+		if _, err := read(env(wrong)); err == nil {
+			t.Errorf("%v is accepted", wrong)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+//! What the API server refuses, with a sentence that a person can act on: every rule of the CRDs.
+
+use bascule_tests::{Behaviour, Stage};
+use serde_json::{Value, json};
+
+use super::bed;
+
+/// A change to a good spec, by JSON pointer, and what the refusal says.
+const REFUSED: &[(&str, &str, &str, &str)] = &[
+    ("no workload", "/workloads", "[]", "should have at least 1 items"),
+    ("a name twice", "/services", r#"[{"name":"web"},{"name":"web"}]"#, "Duplicate value"),
+    ("a workload name that is no DNS label", "/workloads/0/name", r#""Web_1""#, "should match"),
+    (
+        "a workload name that is too long",
+        "/workloads/0/name",
+        r#""a23456789012345678901234567890123456789012345""#,
+        "may not be more than 40 bytes",
+    ),
+    ("an artifact name that is no DNS label", "/artifacts/0/name", r#""a.b""#, "should match"),
+    ("an empty image", "/artifacts/0/image/ref", r#""""#, "at least 1 chars long"),
+    ("an unknown way to resolve", "/artifacts/0/image/resolve", r#""Sometimes""#, "supported values: \"Always\", \"Never\""),
+    ("a duration without a unit", "/strategy/bake", r#""30""#, "should match"),
+    ("a negative duration", "/strategy/progressDeadline", r#""-5m""#, "should match"),
+    ("a duration in weeks", "/strategy/scaleDownDelay", r#""1w""#, "should match"),
+    ("an unknown way to supersede", "/strategy/onSupersede", r#""Maybe""#, "supported values: \"Replace\", \"Wait\""),
+    ("negative replicas", "/workloads/0/replicas", "-1", "greater than or equal to 0"),
+    ("replicas that nothing takes", "/replicas", "3", "remove replicas from at least one of spec.workloads"),
+    ("a template that is no object", "/workloads/0/template", r#""x""#, "must be of type object"),
+    (
+        "a Service name that is too long",
+        "/services",
+        r#"[{"name":"a234567890123456789012345678901234567890123456789012345678"}]"#,
+        "may not be more than 55 bytes",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rule_refuses_what_it_should() {
+    let stage = Stage::new(&bed(), "rules").await;
+    let good = stage.spec("v1", Behaviour::Ready, 2);
+    stage.try_release("good", &good).await.expect("the good spec is good");
+    for (what, pointer, value, expected) in REFUSED {
+        let mut spec = good.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let value: Value = serde_json::from_str(value).unwrap();
+        spec.pointer_mut(parent).unwrap()[key] = value;
+        let error = stage.try_release("bad", &spec).await.err().unwrap_or_else(|| panic!("{what} was let in")).to_string();
+        assert!(error.contains(expected), "{what}: {error}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_name_that_is_no_label_value_is_refused() {
+    let stage = Stage::new(&bed(), "long-name").await;
+    let name = "a".repeat(64);
+    let error = stage.try_release(&name, &stage.spec("v1", Behaviour::Ready, 2)).await.unwrap_err().to_string();
+    assert!(error.contains("at most 63 characters"), "{error}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_cannot_be_changed() {
+    let stage = Stage::settled(&bed(), "immutable").await;
+    let name = stage.operate("Abort", "ada", "first").await;
+    let (changed, text) = stage.bed.kubectl(
+        &["patch", "operation", &name, "-n", &stage.namespace, "--type=merge", "-p", r#"{"spec":{"note":"second"}}"#],
+        None,
+    );
+    assert!(!changed && text.contains("cannot be changed"), "{text}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_reference_that_makes_no_sense_is_said_with_its_field() {
+    let stage = Stage::settled(&bed(), "reference").await;
+    let mut spec = stage.spec("v2", Behaviour::Ready, 2);
+    spec["artifacts"] = json!([{"name": "web", "image": {"ref": "Example/Web:1"}}]);
+    stage.release("web", &spec).await;
+    let status = stage
+        .until("it is said", |status| bascule_tests::stage::reason(status, bascule_crds::ConditionType::Stalled) == "SpecInvalid")
+        .await;
+    let message = bascule_tests::stage::message(&status, bascule_crds::ConditionType::Ready);
+    assert!(message.starts_with("spec.artifacts[0].image.ref: ") && message.contains("upper-case"), "{message}");
+    stage.end().await;
+}
