@@ -209,6 +209,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// Atomic: an apply stores the template exactly as it was written, also what it leaves out.
 fn raw_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-map-type": "atomic" })
 }

@@ -150,11 +150,12 @@ impl Stage {
         service_manifest(name, &self.namespace).to_string()
     }
 
-    pub async fn operate(&self, kind: &str, by: &str, note: &str) -> String {
+    /// As the administrator of the bed; the policy fills in who that is.
+    pub async fn operate(&self, kind: &str, note: &str) -> String {
         let operation: Operation = from(json!({
             "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
             "metadata": {"generateName": "web-", "namespace": self.namespace},
-            "spec": {"release": "web", "type": kind, "by": by, "note": note},
+            "spec": {"release": "web", "type": kind, "note": note},
         }));
         self.api::<Operation>().create(&PostParams::default(), &operation).await.expect("create the Operation").name_any()
     }

@@ -188,6 +188,21 @@ impl Writer<'_> {
         counted(self.shell, "delete", reply).await.map(|_| ())
     }
 
+    async fn exists(&self, deployment: &str) -> bool {
+        let found = self.api::<SlimDeployment>().get_opt(deployment).await;
+        self.shell.metrics.requested("get", if found.is_ok() { "ok" } else { "other" });
+        matches!(found, Ok(Some(_)))
+    }
+
+    fn taken(&self, body: &Value) -> Refusal {
+        let name = body["metadata"]["name"].as_str().unwrap_or_default();
+        let workload = body["metadata"]["labels"][names::WORKLOAD].as_str().unwrap_or_default();
+        Refusal::Taken(format!(
+            "Deployment {name} exists in namespace {} and is not managed by this Release: delete it, or rename workload {workload}",
+            self.key.namespace
+        ))
+    }
+
     /// Asks the server about every Deployment of a revision before any of them exists.
     async fn dry_run(&self, observed: &Observed, revision: String, deployments: Vec<Value>) -> Result<(), Fault> {
         let mut refusal = None;
@@ -198,20 +213,17 @@ impl Writer<'_> {
             let place = self.shell.gate.pass().await;
             let reply = self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body)).await;
             drop(place);
+            let known = observed.deployments.known().is_some_and(|deployments| deployments.contains_key(name));
             match counted(self.shell, "dry-run", reply).await {
                 Ok(reply) => {
                     // A resourceVersion means that it exists; one that our label-filtered watch does not show is not ours.
-                    let known = observed.deployments.known().is_some_and(|deployments| deployments.contains_key(name));
                     let exists = reply.metadata.resource_version.as_deref().is_some_and(|version| !version.is_empty());
                     if exists && !known {
-                        let workload = body["metadata"]["labels"][names::WORKLOAD].as_str().unwrap_or_default();
-                        let message = format!(
-                            "Deployment {name} exists in namespace {} and is not managed by this Release: delete it, or rename workload {workload}",
-                            self.key.namespace
-                        );
-                        refusal = Some(Refusal::Taken(message));
+                        refusal = Some(self.taken(body));
                     }
                 }
+                // What is refused may be the change of somebody else's Deployment.
+                Err(Fault::Refused { .. }) if !known && self.exists(name).await => refusal = Some(self.taken(body)),
                 Err(Fault::Refused { message, .. }) => refusal = Some(Refusal::Invalid(readable(&message, body))),
                 Err(fault) => return Err(fault),
             }

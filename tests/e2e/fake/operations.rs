@@ -16,7 +16,7 @@ async fn abort_before_the_switch_and_during_the_bake() {
         spec["strategy"]["progressDeadline"] = json!("60s");
         stage.release("web", &spec).await;
         stage.until("on its way", |status| status.candidate.as_ref().is_some_and(|candidate| candidate.step == step)).await;
-        let name = stage.operate("Abort", "ada", "checkout errors").await;
+        let name = stage.operate("Abort", "checkout errors").await;
         let status = stage.is_rejected_in_favour_of("v1").await;
         assert!(status.rejected[0].message.contains("checkout errors"), "{:?}", status.rejected);
         assert_eq!(stage.track("web").await.as_deref(), Some("blue"));
@@ -30,7 +30,7 @@ async fn abort_before_the_switch_and_during_the_bake() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_on_nothing_is_refused_with_a_reason() {
     let stage = Stage::settled(&bed(), "refused").await;
-    let name = stage.operate("Abort", "ada", "").await;
+    let name = stage.operate("Abort", "").await;
     let answer = stage.eventually("it is answered", || async { stage.api::<Operation>().get(&name).await.ok()?.status }).await;
     assert_eq!((answer.outcome, answer.message.as_str()), (OperationOutcome::Refused, "there is no candidate to abort"));
 
@@ -49,7 +49,7 @@ async fn an_operation_on_nothing_is_refused_with_a_reason() {
 async fn old_operations_are_pruned() {
     let stage = Stage::settled(&bed(), "pruned").await;
     for _ in 0..24 {
-        stage.operate("Abort", "ada", "").await;
+        stage.operate("Abort", "").await;
     }
     stage
         .eventually("twenty are kept", || async {

@@ -21,7 +21,7 @@ async fn pods_that_never_get_ready_are_rejected_at_the_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loop_with_flapping_readiness_is_rejected_in_time() {
     let stage = Stage::settled(&bed(), "flapping").await;
-    let mut spec = stage.spec("v2", Behaviour::Flapping, 4);
+    let mut spec = stage.spec("v2", Behaviour::Flapping, 2);
     // Watched for longer than it can stay up, so that it cannot settle between two crashes.
     spec["strategy"]["bake"] = json!("30s");
     stage.release("web", &spec).await;
@@ -55,12 +55,12 @@ async fn rejected_stays_rejected_until_a_person_retries() {
     stage.controller.restart().await;
     // Something that makes it decide again: the answer must be the same.
     stage.version("v2", Behaviour::Never).await;
-    let name = stage.operate("Abort", "ada", "is it still trying?").await;
+    let name = stage.operate("Abort", "is it still trying?").await;
     stage.until("the Abort is heard", |status| status.operations.iter().any(|record| record.name == name)).await;
     let status = stage.status("web").await;
     assert_eq!((&status.rejected, &status.candidate), (&rejected.rejected, &None));
 
-    stage.operate("Retry", "ada", "the node was full").await;
+    stage.operate("Retry", "the node was full").await;
     stage.until("it is tried again", |status| status.candidate.as_ref().is_some_and(|candidate| candidate.version == "v2")).await;
     stage.end().await;
 }

@@ -8,7 +8,7 @@ use super::bed;
 /// A change to a good spec, by JSON pointer, and what the refusal says.
 const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("no workload", "/workloads", "[]", "should have at least 1 items"),
-    ("a name twice", "/services", r#"[{"name":"web"},{"name":"web"}]"#, "Duplicate value"),
+    ("a name twice", "/services", r#"[{"name":"web"},{"name":"web"}]"#, "duplicate entries for key"),
     ("a workload name that is no DNS label", "/workloads/0/name", r#""Web_1""#, "should match"),
     (
         "a workload name that is too long",
@@ -25,7 +25,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("an unknown way to supersede", "/strategy/onSupersede", r#""Maybe""#, "supported values: \"Replace\", \"Wait\""),
     ("negative replicas", "/workloads/0/replicas", "-1", "greater than or equal to 0"),
     ("replicas that nothing takes", "/replicas", "3", "remove replicas from at least one of spec.workloads"),
-    ("a template that is no object", "/workloads/0/template", r#""x""#, "must be of type object"),
+    ("a template that is no object", "/workloads/0/template", r#""x""#, "expected map"),
     (
         "a Service name that is too long",
         "/services",
@@ -62,7 +62,7 @@ async fn a_release_name_that_is_no_label_value_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_cannot_be_changed() {
     let stage = Stage::settled(&bed(), "immutable").await;
-    let name = stage.operate("Abort", "ada", "first").await;
+    let name = stage.operate("Abort", "first").await;
     let (changed, text) = stage.bed.kubectl(
         &["patch", "operation", &name, "-n", &stage.namespace, "--type=merge", "-p", r#"{"spec":{"note":"second"}}"#],
         None,

@@ -90,12 +90,7 @@ async fn a_deployment_of_somebody_else_is_not_taken_over() {
             "spec": {"containers": [{"name": "it", "image": "theirs"}]}}}});
     assert!(stage.bed.kubectl(&["apply", "-f", "-"], Some(&theirs.to_string())).0);
     stage.version("v1", Behaviour::Ready).await;
-    let status = stage
-        .until("it says so", |status| {
-            stage::reason(status, ConditionType::Stalled).ends_with("Taken")
-                || stage::reason(status, ConditionType::Stalled) == "TemplateInvalid"
-        })
-        .await;
+    let status = stage.until("it says so", |status| stage::reason(status, ConditionType::Stalled) == "NameTaken").await;
     let message = stage::message(&status, ConditionType::Ready);
     assert!(message.contains("web-blue"), "{message}");
     assert_eq!(stage.image("web-blue").await, "theirs");

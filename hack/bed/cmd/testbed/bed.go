@@ -95,8 +95,12 @@ func (b *bed) command(words string) string {
 	if b.name == defaultName {
 		return "hack/testbed " + words
 	}
-	verb, rest, _ := strings.Cut(words, " ")
-	return strings.TrimSpace(fmt.Sprintf("hack/testbed %s --name %s %s", verb, b.name, rest))
+	// Before the words of somebody else's command, otherwise last.
+	own, theirs, found := strings.Cut(words, " -- ")
+	if found {
+		return fmt.Sprintf("hack/testbed %s --name %s -- %s", own, b.name, theirs)
+	}
+	return fmt.Sprintf("hack/testbed %s --name %s", own, b.name)
 }
 
 // lock keeps two commands from changing one bed at once. It lies beside the folder, which `down` removes.

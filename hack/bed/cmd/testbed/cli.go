@@ -110,7 +110,10 @@ func (b *bed) run(ctx context.Context, command string, o options) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(b.mustRun(), b.printAudit(meterQuery{o.user, o.namespace, since}, o.json, os.Stdout))
+		if err := b.mustRun(); err != nil {
+			return err
+		}
+		return b.printAudit(meterQuery{o.user, o.namespace, since}, o.json, os.Stdout)
 	case "controller start":
 		return b.startController(ctx, o.rest)
 	case "controller stop":

@@ -43,6 +43,7 @@ func (b *bed) startAPIServer(ctx context.Context, t tools) error {
 		"--service-cluster-ip-range=" + serviceRange,
 		"--client-ca-file=" + pki("ca.crt"), "--tls-cert-file=" + pki("apiserver.crt"), "--tls-private-key-file=" + pki("apiserver.key"),
 		"--kubelet-client-certificate=" + pki("to-kubelet.crt"), "--kubelet-client-key=" + pki("to-kubelet.key"),
+		"--kubelet-preferred-address-types=InternalIP", // no name server knows the node's name
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + pki("tokens.pub"), "--service-account-signing-key-file=" + pki("tokens.key"),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged",

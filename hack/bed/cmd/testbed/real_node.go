@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,6 +143,7 @@ kubeAPIBurst: 1000
 		name: "kubelet",
 		command: b.inside(t["kubelet"], "--config="+b.path("kubelet.yaml"), "--kubeconfig="+b.path("kubelet.kubeconfig"),
 			"--hostname-override="+b.nodeName(), "--node-ip="+nodeAddress, "--root-dir="+b.path("node", "kubelet"),
+			"--cert-dir="+b.path("node", "kubelet-pki"),
 			"--node-labels=bed.bascule.dev/node=real,topology.kubernetes.io/zone=zone-a"),
 		port: 10250, healthy: b.answers200("http://127.0.0.1:10248/healthz"), within: healthyWithin,
 	})
@@ -252,6 +254,15 @@ func (b *bed) forgetContainers() {
 		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, b.podLogs()+"/") {
 			os.Remove(link)
 		}
+	}
+	// Its place is fixed, whatever the kubelet's root. If it answers it is another kubelet's.
+	socket := "/var/lib/kubelet/device-plugins/kubelet.sock"
+	if connection, err := net.Dial("unix", socket); err == nil {
+		connection.Close()
+	} else {
+		os.Remove(socket)
+		os.Remove(filepath.Dir(socket)) // these two only if they are empty
+		os.Remove("/var/lib/kubelet")
 	}
 	results, _ := filepath.Glob("/var/lib/cni/results/" + b.ownName() + "-*")
 	for _, result := range results {

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,10 +50,8 @@ func (b *bed) up(ctx context.Context, want wish) error {
 			strings.TrimSpace(b.state.Node+" "+b.state.Context), b.command("down"))
 	}
 	if want.node == "" {
-		want.node = fake
-		if b.state.Node == real {
-			want.node = real // what a killed run has left says what its owner wanted
-		}
+		// What is there, even if a killed run has left it, says what its owner wanted.
+		want.node, want.context = cmp.Or(b.state.Node, fake), b.state.Context
 	}
 	t, err := prepare(ctx, b.repo, want.node)
 	if err != nil {
@@ -102,11 +101,16 @@ func (b *bed) refresh(ctx context.Context, t tools, want wish, began time.Time) 
 		b.state.Audit = true
 		err := step("restart with audit log", nil, func() error {
 			if r, found := b.record("kube-apiserver"); found {
-				b.stopPart(r, syscall.SIGTERM, stopGrace)
+				b.stopPart(r, syscall.SIGKILL, stopGrace) // told to stop in order it would wait for every watch
 			}
 			return b.startAPIServer(ctx, t)
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if b.state.Node == existing {
+		if err := b.adopt(ctx, t); err != nil { // its credentials may have been renewed
 			return err
 		}
 	}
@@ -143,7 +147,10 @@ func (b *bed) build(ctx context.Context, t tools) error {
 		return err
 	}
 	if b.state.Node == existing {
-		return errors.Join(b.adopt(ctx, t), b.applyChart(ctx, t))
+		if err := b.adopt(ctx, t); err != nil {
+			return err
+		}
+		return b.applyChart(ctx, t)
 	}
 	steps := []struct {
 		name string
