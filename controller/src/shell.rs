@@ -16,6 +16,7 @@ use std::{
 use anyhow::Context as _;
 use bascule_core::Policy;
 use kube::Client;
+use tokio::sync::watch as watch_channel;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -67,7 +68,7 @@ pub(crate) struct Shell {
     pub(crate) gate: Gate,
     pub(crate) seed: u64,
     cache: Mutex<Cache>,
-    synced: AtomicBool,
+    synced: watch_channel::Sender<bool>,
     stopping: AtomicBool,
 }
 
@@ -84,18 +85,20 @@ impl Shell {
     }
 
     pub(crate) fn now_synced(&self) {
-        if !self.synced.swap(true, Ordering::Relaxed) {
+        if !self.synced.send_replace(true) {
             tracing::info!("all watches have been read");
-            // What was decided while something was still unknown is decided again.
-            for key in self.cache().keys() {
-                self.queue.push(key, Lane::Resync);
-            }
         }
+    }
+
+    /// Waits until every watch has been read once: before that most is unknown, and there is nothing to decide.
+    pub(crate) async fn until_synced(&self) {
+        // The sender is ours, so it cannot be gone.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
     /// Caches are complete, and it is not about to end.
     pub(crate) fn ready(&self) -> bool {
-        self.synced.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        *self.synced.borrow() && !self.stopping.load(Ordering::Relaxed)
     }
 }
 
@@ -119,7 +122,7 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
         gate: Gate::default(),
         seed: settings.seed,
         cache: Mutex::new(Cache::new(settings.seed)),
-        synced: AtomicBool::new(false),
+        synced: watch_channel::Sender::new(false),
         stopping: AtomicBool::new(false),
     });
     if let Some(address) = settings.listen {

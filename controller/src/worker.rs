@@ -25,6 +25,10 @@ const BEHIND: Duration = Duration::from_millis(20);
 const ORPHAN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
 pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
+    tokio::select! {
+        () = shell.until_synced() => {}
+        () = stop.cancelled() => return,
+    }
     loop {
         let key = tokio::select! {
             biased;

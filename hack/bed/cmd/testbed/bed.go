@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Kinds of node.
@@ -104,11 +106,11 @@ func (b *bed) command(words string) string {
 }
 
 // lock keeps two commands from changing one bed at once. It lies beside the folder, which `down` removes.
-func (b *bed) lock() (release func(), err error) {
-	return lockFile(filepath.Join(filepath.Dir(b.folder), "."+b.name+".lock"))
+func (b *bed) lock(ctx context.Context) (release func(), err error) {
+	return lockFile(ctx, filepath.Join(filepath.Dir(b.folder), "."+b.name+".lock"))
 }
 
-func lockFile(path string) (release func(), err error) {
+func lockFile(ctx context.Context, path string) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -116,20 +118,26 @@ func lockFile(path string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		say("waiting for another testbed command (%s)", filepath.Base(path))
-		for {
-			err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
-			if !errors.Is(err, syscall.EINTR) {
-				break
-			}
+	// Asked again and again, because a blocking call would not hear a Ctrl-C.
+	for told := false; ; told = true {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { file.Close() }, nil
 		}
-		if err != nil {
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			file.Close()
-			return nil, err
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		if !told {
+			say("waiting for another testbed command (%s)", filepath.Base(path))
+		}
+		select {
+		case <-ctx.Done():
+			file.Close()
+			return nil, ctx.Err()
+		case <-time.After(look):
 		}
 	}
-	return func() { file.Close() }, nil
 }
 
 func (b *bed) address(port string) string {

@@ -126,7 +126,7 @@ func (p binary) build(ctx context.Context, bedFolder, cache string) (string, err
 		os.Chtimes(home, now, now) // so that the pruning below sees that it is in use
 		return path, nil
 	}
-	release, err := lockFile(filepath.Join(cache, "."+p.name+".lock"))
+	release, err := lockFile(ctx, filepath.Join(cache, "."+p.name+".lock"))
 	if err != nil {
 		return "", err
 	}

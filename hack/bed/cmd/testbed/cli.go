@@ -96,7 +96,7 @@ func (b *bed) run(ctx context.Context, command string, o options) error {
 		_, err := buildAll(ctx, b.repo)
 		return err
 	case "down":
-		return b.down()
+		return b.down(ctx)
 	case "exec":
 		return b.exec(o.rest)
 	case "env":
@@ -117,9 +117,9 @@ func (b *bed) run(ctx context.Context, command string, o options) error {
 	case "controller start":
 		return b.startController(ctx, o.rest)
 	case "controller stop":
-		return b.stopController(first(o.kill))
+		return b.stopController(ctx, first(o.kill))
 	case "controller restart":
-		if err := b.stopController(first(o.kill)); err != nil {
+		if err := b.stopController(ctx, first(o.kill)); err != nil {
 			return err
 		}
 		return b.startController(ctx, o.rest)

@@ -37,7 +37,7 @@ func (b *bed) startController(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	release, err := b.lock()
+	release, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func (b *bed) startController(ctx context.Context, args []string) error {
 	return nil
 }
 
-func (b *bed) stopController(first syscall.Signal) error {
-	release, err := b.lock()
+func (b *bed) stopController(ctx context.Context, first syscall.Signal) error {
+	release, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}

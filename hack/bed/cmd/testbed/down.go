@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-func (b *bed) down() error {
-	release, err := b.lock()
+func (b *bed) down(ctx context.Context) error {
+	release, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -30,18 +30,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
-	var exit exitCode
 	switch {
 	case err == nil:
-	case errors.As(err, &exit):
-		os.Exit(int(exit))
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "testbed: interrupted; nothing is left of what this command had started")
+		os.Exit(interrupted)
 	default:
 		fmt.Fprintln(os.Stderr, "testbed:", err)
 		os.Exit(1)
 	}
 }
 
-// exitCode is the outcome of a command that has said everything itself, such as `exec`.
-type exitCode int
-
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+// interrupted is what shells report after a Ctrl-C.
+const interrupted = 130

@@ -96,7 +96,7 @@ func cniFolder() (string, error) {
 
 func aptInstall(ctx context.Context, packages []string) error {
 	// Two beds of different checkouts may come up at once.
-	release, err := lockFile(filepath.Join(os.TempDir(), "bascule-apt.lock"))
+	release, err := lockFile(ctx, filepath.Join(os.TempDir(), "bascule-apt.lock"))
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (b *bed) up(ctx context.Context, want wish) error {
 		}
 		want.node = existing
 	}
-	release, err := b.lock()
+	release, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (b *bed) build(ctx context.Context, t tools) error {
 			return err
 		}
 	}
-	if err := b.choosePorts(); err != nil {
+	if err := b.choosePorts(ctx); err != nil {
 		return err
 	}
 	if b.state.Node == existing {
@@ -248,7 +248,7 @@ func together(ctx context.Context, work ...func(context.Context) error) error {
 func (b *bed) giveUp(cause error) error {
 	failed := b.failedFolder()
 	os.RemoveAll(failed)
-	if os.Rename(b.path("log"), failed) == nil {
+	if !errors.Is(cause, context.Canceled) && os.Rename(b.path("log"), failed) == nil {
 		cause = fmt.Errorf("%w\n  all logs: %s", cause, failed)
 	}
 	if err := b.clear(); err != nil {
@@ -301,8 +301,8 @@ var portNames = []string{"etcd", "etcd-peer", "kube-apiserver", "kube-controller
 
 // choosePorts takes free ports that no other bed of this checkout has been promised, and writes them down before the
 // next bed may choose. The starting point differs between checkouts, so that two of them rarely meet.
-func (b *bed) choosePorts() error {
-	release, err := lockFile(filepath.Join(filepath.Dir(b.folder), ".ports.lock"))
+func (b *bed) choosePorts(ctx context.Context) error {
+	release, err := lockFile(ctx, filepath.Join(filepath.Dir(b.folder), ".ports.lock"))
 	if err != nil {
 		return err
 	}
