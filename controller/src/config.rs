@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST")]
     pub plain_http_registry: Vec<String>,
 
-    /// How to write the log; what is written is chosen by BASCULE_LOG, for example `debug` or `bascule_controller=debug`.
+    /// How to write the log; what is written is chosen by `BASCULE_LOG`, for example `debug` or `bascule_controller=debug`.
     #[arg(long, env = "BASCULE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
 }

@@ -46,8 +46,7 @@ async fn the_controller_selects_and_heals_by_itself() {
     // The API server forgets a policy a moment after it is gone.
     stage
         .eventually("the policy is off", || async {
-            let mut dry = PatchParams::default();
-            dry.dry_run = true;
+            let dry = PatchParams { dry_run: true, ..PatchParams::default() };
             let body = json!({"metadata": {"annotations": {"bascule.dev/track": "green"}}});
             let would: Service = stage.api::<Service>().patch("probe", &dry, &Patch::Merge(&body)).await.unwrap();
             (!would.spec.unwrap().selector.unwrap().contains_key("bascule.dev/track")).then_some(())

@@ -4,6 +4,7 @@
 //! Never here: a test, or a sleep; waiting is for conditions.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
+#![allow(clippy::print_stderr, clippy::manual_assert, reason = "a failing test says what it saw")]
 #![allow(clippy::missing_panics_doc, reason = "all of them do")]
 
 pub mod bed;

@@ -424,6 +424,17 @@ fn a_service_with_other_endpoints_is_not_claimed() {
 }
 
 #[test]
+fn a_service_left_by_a_release_of_the_same_name_is_not_cut_off() {
+    let mut world = settled("v1");
+    // Deleted with its pods left behind, and created again.
+    world.release.status = bascule_crds::ReleaseStatus::default();
+    world.release.uid = "another-uid".into();
+    world.strangers.insert("web".into(), 3);
+    world.pass(60);
+    assert_eq!((world.selected("web"), world.ready().1), (Some("blue"), "ServiceInUse"));
+}
+
+#[test]
 fn a_missing_service_is_waited_for() {
     let mut world = World::new(spec("v1", 3));
     world.services.clear();

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bascule_core::{Observed, PodReport, Read};
+use bascule_core::{Observed, PodReport, Read, ReplicaSet};
 use bascule_crds::{Release, Track, names};
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -127,7 +127,12 @@ impl Reader<'_> {
     async fn strangers(&self, observed: &Observed, service: &str, selector: &BTreeMap<String, String>) -> Result<u32, Fault> {
         let slices =
             self.list::<SlimSlice>(&ListParams::default().labels(&format!("kubernetes.io/service-name={service}"))).await?;
-        let sets: Vec<_> = observed.replica_sets.known().into_iter().flatten().map(|set| format!("{}-", set.name)).collect();
+        // Ours are those of Deployments that this very Release owns: one of the same name may have left others behind.
+        let owned = observed.deployments.known().into_iter().flat_map(BTreeMap::values);
+        let owned: Vec<_> = owned.filter(|deployment| deployment.owner.as_deref() == Some(&observed.release.uid)).collect();
+        let is_owned = |set: &&ReplicaSet| owned.iter().any(|it| it.workload == set.workload && it.track == set.track);
+        let sets = observed.replica_sets.known().into_iter().flatten().filter(is_owned);
+        let sets: Vec<_> = sets.map(|set| format!("{}-", set.name)).collect();
         let ours = |pod: &String| sets.iter().any(|set| pod.starts_with(set.as_str()));
         let mut others: Vec<String> = slices.items.iter().flat_map(|slice| slice.view().ready).filter(|pod| !ours(pod)).collect();
         if !others.is_empty() {

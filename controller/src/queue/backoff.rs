@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// together do not come back together.
 pub(crate) fn pause(failures: u32, random: &mut Random) -> Duration {
     let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LONGEST);
-    doubled - doubled / 400 * random.below(100)
+    doubled.saturating_sub(doubled / 400 * random.below(100))
 }
 
 /// Small, fast, and the same for the same seed (splitmix64).

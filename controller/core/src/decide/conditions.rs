@@ -2,8 +2,8 @@
 
 use bascule_crds::{Condition, ConditionStatus, ConditionType, scale_selector};
 
-use super::Decision;
-use crate::observed::Sight;
+use super::{Decision, note};
+use crate::{observed::Sight, plan::NoteKind};
 
 impl Decision<'_> {
     pub(super) fn say(&mut self) {
@@ -15,6 +15,7 @@ impl Decision<'_> {
         self.next.observed_generation = self.observed.release.generation;
         self.say_scale();
         let (ready, reconciling, stalled) = self.progress_conditions();
+        self.tell_stalled();
         let mut conditions = vec![ready, reconciling, stalled];
         conditions.extend(self.availability());
         let conditions = conditions
@@ -22,6 +23,18 @@ impl Decision<'_> {
             .map(|(kind, status, reason, message)| self.condition(kind, status, &reason, message))
             .collect();
         self.next.conditions = conditions;
+    }
+
+    /// Once, when it begins; that a version was rejected has been told already.
+    fn tell_stalled(&mut self) {
+        let Some((reason, message)) = self.stalled.clone().filter(|(reason, _)| *reason != "Rejected") else { return };
+        let known = self
+            .stored
+            .condition(ConditionType::Stalled)
+            .is_some_and(|stored| stored.reason == reason && stored.message == message);
+        if !known {
+            self.record_notes.push(note(NoteKind::Stalled, format!("{reason}: {message}")));
+        }
     }
 
     /// Replicas and selector of the active version, else of the candidate.

@@ -127,7 +127,10 @@ impl<'a> Decision<'a> {
             if service.deleting {
                 continue;
             }
-            if service.record.is_none() && !self.may_claim(service) {
+            // Before the first switch nothing of ours serves, so a record of another time may have pods of another owner behind it.
+            let unproved =
+                service.record.is_none() || (*target == Target::Nowhere && service.selected() != Some(names::NO_TRACK));
+            if unproved && !self.may_claim(service) {
                 continue;
             }
             if service.labelled && target.recorded_on(service) {
@@ -139,9 +142,9 @@ impl<'a> Decision<'a> {
                 });
                 continue;
             }
-            if why == Move::Heal && service.record.is_some() {
-                let message =
-                    format!("Service {} was moved by another hand; moved back to {}", service.name, target.track_name());
+            if why == Move::Heal && *target != Target::Nowhere {
+                let what = if service.record.is_some() { "was moved by another hand" } else { "had no track of ours" };
+                let message = format!("Service {} {what}; pointed to {}", service.name, target.track_name());
                 self.traffic_notes.push(note(NoteKind::Healed, message));
             }
             self.traffic.push(Step::Route(ServiceWrite {

@@ -159,7 +159,7 @@ hostnameOverride: %s
 # Zero leaves the machine's own settings alone.
 conntrack: {maxPerCore: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}
 # A switch of traffic is passed on at once, not with the next batch.
-nftables: {minSyncPeriod: 0s}
+nftables: {minSyncPeriod: 10ms}
 oomScoreAdj: 0
 `, b.path("kube-proxy.kubeconfig"), podRange, b.nodeName())
 	if err := replaceFile(b.path("kube-proxy.yaml"), []byte(config), 0o644); err != nil {
