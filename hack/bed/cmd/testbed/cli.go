@@ -102,7 +102,7 @@ func (b *bed) run(ctx context.Context, command string, o options) error {
 	case "env":
 		return b.printEnv(os.Stdout)
 	case "status":
-		return b.printStatus(os.Stdout)
+		return b.printStatus(ctx, os.Stdout)
 	case "logs":
 		return b.printLog(o.rest, o.follow)
 	case "audit":
@@ -221,14 +221,16 @@ func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-func (b *bed) printStatus(to io.Writer) error {
+func (b *bed) printStatus(ctx context.Context, to io.Writer) error {
 	if !b.leftovers() {
 		fmt.Fprintf(to, "bed %q is not up; start it with: %s\n", b.name, b.command("up"))
 		return nil
 	}
 	condition := "is up"
 	if !b.state.Ready {
-		condition = "is not complete: an earlier run was ended; " + b.command("up") + " makes it anew"
+		condition = "is not complete: an `up` runs, or was ended; " + b.command("up") + " makes it anew"
+	} else if ill := b.ill(ctx); ill != nil {
+		condition = fmt.Sprintf("is not healthy (%v); %s makes it anew", ill, b.command("up"))
 	}
 	fmt.Fprintf(to, "bed %q %s   %s nodes   audit log: %s   %s\n", b.name, condition, b.state.Node,
 		map[bool]string{true: "kept", false: "no"}[b.state.Audit], b.folder)

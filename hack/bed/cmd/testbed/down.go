@@ -55,7 +55,10 @@ func (b *bed) clear() error {
 		return err
 	}
 	b.forgetContainers()
-	return errors.Join(os.RemoveAll(b.runtimeFolder()), os.RemoveAll(b.folder))
+	if err := errors.Join(os.RemoveAll(b.runtimeFolder()), os.RemoveAll(b.folder)); err != nil || b.state.Node != real {
+		return err
+	}
+	return restoreSettings(context.Background(), runtimeFolder, procSys)
 }
 
 func (b *bed) endByName(names ...string) {

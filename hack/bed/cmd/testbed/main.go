@@ -11,7 +11,8 @@
 //	packages.go       what Debian must bring        images.go, push.go  the example images
 //	chart.go          the chart, by helm            existing.go       somebody else's cluster
 //	controller.go     the controller of this tree   audit.go          the meter
-//	cgroups.go, sweep.go  what a killed run leaves  progress.go       what is said meanwhile
+//	cgroups.go, sweep.go  what a killed run leaves  kernel.go         what a kubelet changes
+//	progress.go       what is said meanwhile
 //
 // It never touches the machine's own network, and it ends only processes that it started.
 package main

@@ -77,10 +77,11 @@ func (b *bed) startPart(ctx context.Context, p part) error {
 	go func() { ended <- command.Wait() }()
 
 	r := record{Name: p.name, Pid: command.Process.Pid, Port: p.port, Started: time.Now()}
-	if r.Birth, err = birth(r.Pid); err == nil {
-		err = b.writeRecord(r)
-	}
-	if err != nil {
+	if r.Birth, err = birth(r.Pid); err != nil {
+		// It has ended within this moment. What follows says how.
+		early := err
+		p.healthy, p.within = func(context.Context) error { return early }, stopGrace
+	} else if err := b.writeRecord(r); err != nil {
 		command.Process.Kill()
 		return fmt.Errorf("%s: %w", p.name, err)
 	}

@@ -22,11 +22,14 @@ const criNamespace = "k8s.io"
 func (b *bed) nodeName() string { return "real-0" }
 
 // runtimeFolder holds sockets: their paths may have 107 characters at most, and a checkout's may be longer.
-func (b *bed) runtimeFolder() string { return filepath.Join("/run/bascule", b.ownName()) }
+func (b *bed) runtimeFolder() string { return filepath.Join(runtimeFolder, b.ownName()) }
 
 func (b *bed) containerdSocket() string { return filepath.Join(b.runtimeFolder(), "containerd.sock") }
 
 func (b *bed) startRealNode(ctx context.Context, t tools) error {
+	if err := keepSettings(ctx, runtimeFolder, procSys); err != nil {
+		return err
+	}
 	if err := b.makeCgroups(); err != nil {
 		return err
 	}
@@ -159,7 +162,7 @@ hostnameOverride: %s
 # Zero leaves the machine's own settings alone.
 conntrack: {maxPerCore: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}
 # A switch of traffic is passed on at once, not with the next batch.
-nftables: {minSyncPeriod: 10ms}
+nftables: {minSyncPeriod: 0s}
 oomScoreAdj: 0
 `, b.path("kube-proxy.kubeconfig"), podRange, b.nodeName())
 	if err := replaceFile(b.path("kube-proxy.yaml"), []byte(config), 0o644); err != nil {

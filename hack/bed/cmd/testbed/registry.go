@@ -14,9 +14,9 @@ import (
 // The password is no secret: it only makes a registry say no to those who do not send it.
 const (
 	registryUser     = "bed"
-	registryPassword = "password"
+	registryPassword = "bed"
 	// bcrypt of the password, as an htpasswd file holds it.
-	registryHtpasswd = "bed:$2a$04$FA.Y1I43W3nhAFjRq8aD2./aogNW8g6kAGcJz9F2WuL64Neg/AYVG\n"
+	registryHtpasswd = "bed:$2a$04$yqSj/TJECXSngDomhWedk.2emfU0bEmxxVUf/ax1RvzdTbXvTe2FS\n"
 )
 
 var registries = []struct {
