@@ -76,7 +76,10 @@ pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, 
     let mut learnt = false;
     for read in &plan.reads {
         match read::read(shell, key, observed, read).await {
-            Ok(new) => learnt |= new,
+            Ok(new) => {
+                learnt |= new;
+                shell.cache().succeeded(key, &read.target());
+            }
             Err(fault) => {
                 remember(shell, key, &read.target(), &format!("look at {}", read.target().trim_start_matches("read/")), &fault);
             }
@@ -86,7 +89,7 @@ pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, 
         Next::Rest => return if learnt { Done::Acted } else { Done::Nothing },
         Next::Record(status) => {
             let outcome = write::status(shell, key, observed, &status).await;
-            settle(shell, key, "status", "write the status of the Release", outcome)
+            settle(shell, key, bascule_core::STATUS, "write the status of the Release", outcome)
         }
         Next::Act(steps) => {
             let mut done = Done::Acted;

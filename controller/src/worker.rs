@@ -138,7 +138,7 @@ async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
         }
         let message = format!("there is no Release {} in namespace {}", key.name, key.namespace);
         let status = json!({"outcome": "Refused", "message": message, "at": now});
-        if let Err(fault) = execute::answer(shell, &key.namespace, &operation.name, status).await {
+        if let Err(fault) = execute::answer(shell, &key.namespace, (&operation.name, &operation.uid), status).await {
             tracing::warn!(release = %key, operation = operation.name, "could not answer: {fault}");
             return Outcome::Failed;
         }

@@ -32,7 +32,7 @@ true
   verbs: [patch]
 - apiGroups: [bascule.dev]
   resources: [operations]
-  verbs: [get, list, watch, delete]
+  verbs: [list, watch, delete]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
@@ -50,7 +50,7 @@ true
   verbs: [list, watch]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- if .Values.registry.readPullSecrets }}
 - apiGroups: [""]
   resources: [secrets, serviceaccounts]

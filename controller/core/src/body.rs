@@ -10,14 +10,15 @@ use crate::{
     revision::RenderedWorkload,
 };
 
-/// The whole Deployment of a workload on a track. `uid` makes the apply fail when that Deployment is gone, instead of making another.
+/// The whole Deployment of a workload on a track. `known` (uid and resourceVersion) makes the apply
+/// fail when that Deployment is gone or was changed meanwhile: a late one must not land on what is active by then.
 pub(crate) fn deployment(
     release: &ReleaseView,
     workload: &RenderedWorkload,
     track: Track,
     revision: &str,
     replicas: i32,
-    uid: Option<&str>,
+    known: Option<(&str, &str)>,
 ) -> Value {
     let identity = identity(release, &workload.name, track);
     let mut body = json!({
@@ -40,8 +41,9 @@ pub(crate) fn deployment(
             "template": pod_template(workload, track, revision, &identity),
         },
     });
-    if let Some(uid) = uid {
+    if let Some((uid, resource_version)) = known {
         body["metadata"]["uid"] = json!(uid);
+        body["metadata"]["resourceVersion"] = json!(resource_version);
     }
     body
 }

@@ -23,6 +23,9 @@ use crate::{
 };
 use operations::Abort;
 
+/// The target of a trouble with the status itself.
+pub const STATUS: &str = "status";
+
 /// Decides what to do next about one Release. Total: every snapshot has a plan.
 pub fn decide(observed: &Observed, now: Timestamp, policy: &Policy) -> Plan {
     if observed.release.deleting {
@@ -122,19 +125,25 @@ impl<'a> Decision<'a> {
                 self.look_at(trouble.retry_at);
             }
         }
+        // What must be remembered first cannot be passed over: then nothing but traffic is moved until it is written.
+        let unwritable = self.observed.troubles.iter().any(|trouble| trouble.target == STATUS && trouble.retry_at > self.now);
         let (next, notes) = if !self.traffic.is_empty() {
             (Next::Act(self.traffic), self.traffic_notes)
+        } else if self.must_record && unwritable {
+            (Next::Rest, Vec::new())
         } else if self.must_record {
             (Next::Record(Box::new(self.next)), self.record_notes)
         } else if !self.work.is_empty() {
             (Next::Act(self.work), self.work_notes)
         } else if !self.tidy.is_empty() {
             (Next::Act(self.tidy), Vec::new())
-        } else if !self.quiet && self.next != *self.stored {
+        } else if !self.quiet && !unwritable && self.next != *self.stored {
             (Next::Record(Box::new(self.next)), self.record_notes)
         } else {
             (Next::Rest, Vec::new())
         };
+        self.reads.sort();
+        self.reads.dedup();
         Plan { next, reads: self.reads, wake: self.wake, notes }
     }
 

@@ -11,7 +11,7 @@ mod plan;
 mod revision;
 mod variables;
 
-pub use decide::decide;
+pub use decide::{STATUS, decide};
 pub use observed::{
     Check, Deployment, Endpoints, Observed, OperationView, PodReport, Record, Refusal, ReleaseView, ReplicaSet, Service,
     ServicePort, Sight, Trouble,

@@ -82,6 +82,7 @@ pub enum Step {
     /// Write the outcome into an Operation's status.
     Answer {
         operation: String,
+        uid: String,
         outcome: OperationOutcome,
         message: String,
         at: Timestamp,

@@ -103,7 +103,7 @@ fn on_active(world: &mut World, act: impl Fn(&mut World, &str)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// ESR: when faults cease and the input stays, traffic comes to rest on the wanted revision or on the last good one, and
     /// nothing more is written.

@@ -24,7 +24,12 @@ impl Cache {
         operations.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Some(Observed {
             release: view(release),
-            environment: known(self.namespaces.synced(), || self.namespaces.get("", &key.namespace).cloned().flatten()),
+            // A Release may be seen before its new namespace.
+            environment: self
+                .namespaces
+                .get("", &key.namespace)
+                .cloned()
+                .map_or_else(|| Sight::Unknown(NOT_YET.to_owned()), Sight::Known),
             // The registries are asked by the worker: their answers are not objects.
             artifacts: BTreeMap::new(),
             deployments: known(self.deployments.synced(), || self.deployments_of(key)),

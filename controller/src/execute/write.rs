@@ -41,7 +41,7 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
     let writer = Writer { shell, key };
     match step {
         Step::DryRun { revision, deployments } => writer.dry_run(observed, revision, deployments).await,
-        Step::Apply { deployment, body } => writer.apply(&deployment, &body).await,
+        Step::Apply { deployment, body } => writer.apply(observed, &deployment, &body).await,
         Step::Scale { deployment, uid, resource_version, replicas } => {
             let mut body = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
             if let Some(version) = resource_version {
@@ -71,8 +71,8 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
             shell.cache().drop_service(key, &service);
             Ok(())
         }
-        Step::Answer { operation, outcome, message, at } => {
-            answer(shell, &key.namespace, &operation, json!({"outcome": outcome, "message": message, "at": at})).await
+        Step::Answer { operation, uid, outcome, message, at } => {
+            answer(shell, &key.namespace, (&operation, &uid), json!({"outcome": outcome, "message": message, "at": at})).await
         }
         Step::Prune { operation, uid } => {
             writer.delete::<Operation>(&operation, &uid, None).await?;
@@ -83,11 +83,16 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
 }
 
 /// Writes the outcome of an Operation; also of one whose Release does not exist.
-pub(crate) async fn answer(shell: &Arc<Shell>, namespace: &str, operation: &str, status: Value) -> Result<(), Fault> {
+pub(crate) async fn answer(
+    shell: &Arc<Shell>,
+    namespace: &str,
+    (operation, uid): (&str, &str),
+    status: Value,
+) -> Result<(), Fault> {
     let api: Api<Operation> = Api::namespaced(shell.client.clone(), namespace);
     let body = json!({
         "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
-        "metadata": {"name": operation, "namespace": namespace}, "status": status,
+        "metadata": {"name": operation, "namespace": namespace, "uid": uid}, "status": status,
     });
     let place = shell.gate.pass().await;
     let reply = api.patch_status(operation, &parameters(true), &Patch::Apply(&body)).await;
@@ -142,7 +147,7 @@ impl Writer<'_> {
         doubtful(self.shell, self.key, reply, object)
     }
 
-    async fn apply(&self, name: &str, body: &Value) -> Result<(), Fault> {
+    async fn apply(&self, observed: &Observed, name: &str, body: &Value) -> Result<(), Fault> {
         let reply = self.patch::<SlimDeployment>(name, Patch::Apply(body), Object::Deployment(name.to_owned())).await;
         match reply {
             Ok(reply) => {
@@ -150,7 +155,7 @@ impl Writer<'_> {
                 Ok(())
             }
             // The dry run said yes and the real thing no: an admission policy has changed in between.
-            Err(Fault::Refused { message, .. }) => {
+            Err(Fault::Refused { message, .. }) if is_candidate(observed, body) => {
                 let revision = body["metadata"]["labels"][names::REVISION].as_str().unwrap_or_default().to_owned();
                 let refusal = Some(Refusal::Invalid(readable(&message, body)));
                 self.shell.cache().checked(self.key, Check { revision, at: self.shell.clock.now(), refusal });
@@ -234,6 +239,14 @@ impl Writer<'_> {
         self.shell.cache().checked(self.key, Check { revision, at: self.shell.clock.now(), refusal });
         Ok(())
     }
+}
+
+/// The body is for a candidate without traffic: it can be given up. What has traffic is tried again instead.
+fn is_candidate(observed: &Observed, body: &Value) -> bool {
+    let status = &observed.release.status;
+    let revision = body["metadata"]["labels"][names::REVISION].as_str();
+    let is_active = status.active.as_ref().is_some_and(|active| Some(active.revision.as_str()) == revision);
+    !is_active && status.candidate.as_ref().is_some_and(|candidate| Some(candidate.revision.as_str()) == revision)
 }
 
 fn parameters(applies: bool) -> PatchParams {

@@ -93,10 +93,19 @@ async fn version_of(stage: &Stage) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gitops_tool_that_applies_the_service_again_changes_nothing() {
-    let stage = Stage::new(&bed(), "gitops").await;
-    stage.service("web").await;
-    stage.version("v1", Behaviour::Ready).await;
-    stage.is_settled_on("v1").await;
+    let stage = Stage::settled(&bed(), "gitops").await;
+    applied_again(&stage, "blue").await;
+    let mut spec = stage.spec("v2", Behaviour::Ready, 2);
+    spec["strategy"]["bake"] = json!("60s");
+    stage.release("web", &spec).await;
+    stage.until("v2 has the traffic", |status| stage::is_active(status, "v2")).await;
+    applied_again(&stage, "green").await;
+    let status = stage.status("web").await;
+    assert!(status.rejected.is_empty() && stage::is_active(&status, "v2"));
+    stage.end().await;
+}
+
+async fn applied_again(stage: &Stage, track: &str) {
     let before = stage.api::<Service>().get("web").await.unwrap();
     let mut dry = PatchParams::apply("team").force();
     dry.dry_run = true;
@@ -111,15 +120,14 @@ async fn a_gitops_tool_that_applies_the_service_again_changes_nothing() {
     stage.service("web").await;
     let after = stage.api::<Service>().get("web").await.unwrap();
     assert_eq!((&after.spec, after.annotations()), (&before.spec, before.annotations()));
-    let version = version_of(&stage).await;
+    let version = version_of(stage).await;
     stage.service("web").await;
-    assert_eq!(version_of(&stage).await, version, "no difference, no write");
-    assert_eq!(stage.track("web").await.as_deref(), Some("blue"));
+    assert_eq!(version_of(stage).await, version, "no difference, no write");
+    assert_eq!(stage.track("web").await.as_deref(), Some(track));
 
     let (applied, text) = stage.bed.kubectl(&["apply", "-f", "-"], Some(&stage.service_text("web")));
     assert!(applied, "{text}");
-    assert_eq!(stage.track("web").await.as_deref(), Some("blue"), "client-side apply keeps the track");
-    stage.end().await;
+    assert_eq!(stage.track("web").await.as_deref(), Some(track), "client-side apply keeps the track");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,14 +5,14 @@ use jiff::Timestamp;
 
 use super::{
     Decision, note,
-    traffic::{Move, Target},
-    workloads::Health,
+    traffic::{Move, Services, Target},
+    workloads::{Health, Proved},
 };
 use crate::{observed::Service, plan::NoteKind};
 
 /// Why traffic goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Cause {
+pub(super) enum Cause {
     Rejected(RejectReason, String),
     /// The spec asks for the previous version again: not a fault of this one.
     Reverted,
@@ -22,44 +22,57 @@ enum Cause {
 const REVERTED: &str = "Reverted";
 
 impl Cause {
-    /// What the commit record says. It names the revision, so that the record of an earlier attempt is never taken for this one.
-    fn to_record(&self, revision: &str) -> String {
+    /// What the commit record says. It names the attempt, so that the record of an earlier one is never taken for this one.
+    pub(super) fn to_record(&self, candidate: &Candidate) -> String {
+        let attempt = attempt(candidate);
         match self {
-            Self::Rejected(reason, message) => format!("{reason} {revision}: {message}"),
-            Self::Reverted => format!("{REVERTED} {revision}: the spec asks for the version before it"),
+            Self::Rejected(reason, message) => format!("{reason} {attempt}: {message}"),
+            Self::Reverted => format!("{REVERTED} {attempt}: the spec asks for the version before it"),
         }
     }
 
     /// Read back from the commit record: a restart between the move and the status must not forget why.
-    fn from_record(text: &str, revision: &str) -> Option<Self> {
+    fn from_record(text: &str, candidate: &Candidate) -> Option<Self> {
         let (head, message) = text.split_once(": ")?;
-        let kind = head.strip_suffix(revision)?.trim_end();
+        let kind = head.strip_suffix(&attempt(candidate))?.trim_end();
         let reason = match kind {
             REVERTED => return Some(Self::Reverted),
             "Aborted" => RejectReason::Aborted,
             "BakeFailed" => RejectReason::BakeFailed,
+            "DeadlineExceeded" => RejectReason::DeadlineExceeded,
             _ => return None,
         };
         Some(Self::Rejected(reason, message.to_owned()))
     }
 }
 
+/// A revision that is retried is another attempt.
+fn attempt(candidate: &Candidate) -> String {
+    format!("{} of {}", candidate.revision, candidate.started_at)
+}
+
+/// A move back that has begun: some Service is recorded at `home`, and the record gives up this very attempt.
+pub(super) fn begun(services: &[&Service], home: &Target, candidate: &Candidate) -> Option<Cause> {
+    let mut records = services.iter().filter(|service| home.recorded_on(service)).filter_map(|service| service.record.as_ref());
+    records.find_map(|record| Cause::from_record(&record.reason, candidate))
+}
+
 impl Decision<'_> {
     pub(super) fn baking(&mut self, candidate: &Candidate) {
-        let Some(services) = self.services() else { return };
+        let services = self.services();
         let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
-        let health = self.health(candidate);
+        let health = self.health(candidate, Proved::AtTheSwitch);
         // A version that was itself rejected is no place to return to.
         let way_back = self.stored.previous.clone().filter(|previous| self.stored.rejection(&previous.revision).is_none());
-        let cause = self.cause(candidate, &services, way_back.as_ref(), &health);
+        let cause = self.cause(candidate, &services.seen, way_back.as_ref(), &health);
         match (cause, way_back) {
             (Some(cause), Some(previous)) if self.answers(&previous) => self.go_back(candidate, &services, &previous, cause),
             (Some(Cause::Rejected(reason, message)), way_back) => {
-                self.steer(&services, &goal, Move::Heal, "healed");
+                self.steer(&services.seen, &goal, Move::Heal, "healed");
                 self.stay(candidate, reason, &message, way_back.as_ref());
             }
             (Some(Cause::Reverted) | None, _) => {
-                let there = self.steer(&services, &goal, Move::Heal, "healed");
+                let there = self.steer(&services.seen, &goal, Move::Heal, "healed") && services.are_complete();
                 self.watch(candidate, &health, there);
             }
         }
@@ -67,11 +80,7 @@ impl Decision<'_> {
 
     fn cause(&self, candidate: &Candidate, services: &[&Service], way_back: Option<&Version>, health: &Health) -> Option<Cause> {
         let back = way_back.map(|previous| Target::At { track: previous.track, revision: previous.revision.clone() });
-        let begun = back.as_ref().and_then(|back| {
-            let mut records =
-                services.iter().filter(|service| back.recorded_on(service)).filter_map(|service| service.record.as_ref());
-            records.find_map(|record| Cause::from_record(&record.reason, &candidate.revision))
-        });
+        let begun = back.and_then(|back| begun(services, &back, candidate));
         if begun.is_some() {
             return begun;
         }
@@ -90,9 +99,10 @@ impl Decision<'_> {
     }
 
     /// Traffic back first; the rest is remembered when it is there.
-    fn go_back(&mut self, candidate: &Candidate, services: &[&Service], previous: &Version, cause: Cause) {
+    fn go_back(&mut self, candidate: &Candidate, services: &Services<'_>, previous: &Version, cause: Cause) {
         let back = Target::At { track: previous.track, revision: previous.revision.clone() };
-        if !self.steer(services, &back, Move::Decided, &cause.to_record(&candidate.revision)) {
+        // One that is gone or not ours must not hold up the others; one that cannot be seen is looked at before it is over.
+        if !self.steer(&services.seen, &back, Move::Decided, &cause.to_record(candidate)) || services.unknown {
             return;
         }
         let mut home = previous.clone();

@@ -1,12 +1,14 @@
 //! From wanted to switched: when a candidate starts, what gives it up, and the step that gives it the traffic.
 
-use bascule_crds::{Candidate, OnSupersede, RejectReason, Step as Stage, Track, WorkloadRecord, names};
+use bascule_crds::{Candidate, OnSupersede, RejectReason, Step as Stage, Track, Version, WorkloadRecord, names};
 use jiff::Timestamp;
 
 use super::{
-    Decision, note,
+    Decision,
+    bake::{self, Cause},
+    note,
     traffic::{Move, Target},
-    workloads::Readiness,
+    workloads::{Health, Proved, Readiness},
 };
 use crate::{
     observed::{Refusal, Service},
@@ -18,8 +20,11 @@ impl Decision<'_> {
     /// No candidate: keep what is, and begin when something else is wanted.
     pub(super) fn resting(&mut self) {
         let services = self.services();
+        if self.recall(&services.seen) {
+            return;
+        }
         let home = self.home();
-        let steady = services.as_ref().is_some_and(|services| self.steer(services, &home, Move::Heal, "healed"));
+        let steady = self.steer(&services.seen, &home, Move::Heal, "healed") && services.are_complete();
         let Some(wanted) = self.wanted_or_why() else { return };
         if self.stored.active.as_ref().is_some_and(|active| active.revision == wanted.revision.as_str()) {
             return;
@@ -32,10 +37,39 @@ impl Decision<'_> {
             let message = format!("suspended: {} is not started", wanted.version);
             return self.wait("Suspended", message);
         }
-        if let Some(services) = services.filter(|_| steady) {
+        if steady {
             let track = self.stored.active.as_ref().map_or(Track::Blue, |active| active.track.other());
-            self.begin(&wanted, &services, track);
+            self.begin(&wanted, &services.seen, track);
         }
+    }
+
+    /// The status is empty, and the Services still say where they were pointed: that is where traffic belongs, not nowhere.
+    fn recall(&mut self, services: &[&Service]) -> bool {
+        if self.stored.active.is_some() {
+            return false;
+        }
+        let mut records = services.iter().filter_map(|service| service.record.as_ref());
+        let Some((track, revision)) = records.find_map(|record| Some((Track::parse(&record.track)?, record.revision.clone())))
+        else {
+            return false;
+        };
+        let workloads = self.running(track, &revision);
+        if workloads.is_empty() {
+            return false;
+        }
+        let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == revision);
+        self.next.active = Some(Version {
+            version: wanted.map_or_else(|| revision.clone(), |wanted| wanted.version.clone()),
+            artifacts: wanted.map(|wanted| wanted.artifacts.clone()).unwrap_or_default(),
+            revision,
+            track,
+            workloads,
+            since: self.now,
+        });
+        self.must_record = true;
+        self.record_notes
+            .push(note(NoteKind::Healed, "the status was empty; what has traffic was read from the Services".into()));
+        true
     }
 
     /// The wanted revision; else the reason goes to the status.
@@ -64,6 +98,9 @@ impl Decision<'_> {
                 self.observed.release.name
             );
             self.stall("SelectorMismatch", message);
+            if !service.labelled {
+                self.look_for(&service.name);
+            }
             return false;
         }
         if !self.may_use(wanted, track) || !self.checked(wanted, track) {
@@ -90,29 +127,27 @@ impl Decision<'_> {
         true
     }
 
-    /// The dry run of this revision was answered with yes; asks when it was not asked.
+    /// The server takes this revision: the dry run says so, or its Deployments are there and nothing was refused since. Asks when it
+    /// was not asked, and again, seldom, after a no: the reason may have been a quota or a policy.
     fn checked(&mut self, wanted: &Rendered, track: Track) -> bool {
-        if self.is_started(wanted, track) {
-            return true;
-        }
-        match self.observed.check.as_ref().filter(|check| check.revision == wanted.revision.as_str()) {
-            Some(check) if check.refusal.is_none() => true,
-            Some(check) if self.now < check.at + self.policy.recheck => {
-                match &check.refusal {
-                    Some(Refusal::Taken(why)) => self.stall("NameTaken", why.clone()),
-                    Some(Refusal::Invalid(why)) => self.stall("TemplateInvalid", why.clone()),
-                    None => {}
+        let check = self.observed.check.as_ref().filter(|check| check.revision == wanted.revision.as_str());
+        match check.map(|check| (check.at + self.policy.recheck, check.refusal.clone())) {
+            Some((_, None)) => return true,
+            Some((again, Some(refusal))) if self.now < again => {
+                match refusal {
+                    Refusal::Taken(why) => self.stall("NameTaken", why),
+                    Refusal::Invalid(why) => self.stall("TemplateInvalid", why),
                 }
-                self.look_at(check.at + self.policy.recheck);
-                false
+                self.look_at(again);
+                return false;
             }
-            _ => {
-                let deployments = self.bodies(wanted, track);
-                self.work.push(Step::DryRun { revision: wanted.revision.to_string(), deployments });
-                self.quiet = true;
-                false
-            }
+            None if self.is_started(wanted, track) => return true,
+            Some(_) | None => {}
         }
+        let deployments = self.bodies(wanted, track);
+        self.work.push(Step::DryRun { revision: wanted.revision.to_string(), deployments });
+        self.quiet = true;
+        false
     }
 
     /// A candidate that has not all the traffic yet.
@@ -120,42 +155,44 @@ impl Decision<'_> {
         let services = self.services();
         let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
         let home = self.home();
-        let committed = services.as_ref().is_some_and(|services| services.iter().any(|service| goal.recorded_on(service)));
+        let committed = services.seen.iter().any(|service| goal.recorded_on(service));
         let readiness = self.readiness(candidate);
 
-        if let Some((reason, message)) = self.given_up(candidate, &readiness, committed) {
-            match services {
-                Some(services) if committed => {
-                    self.steer(&services, &home, Move::Decided, &format!("{reason}: {message}"));
-                }
+        let cause = bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, committed));
+        if let Some(cause) = cause {
+            if committed {
+                self.steer(&services.seen, &home, Move::Decided, &cause.to_record(candidate));
+            } else if let (Cause::Rejected(reason, message), false) = (cause, services.unknown) {
                 // A Service that cannot be seen may already be on the candidate: first look, then give up.
-                None => {}
-                Some(_) => {
-                    self.reject(candidate, reason, &message);
-                    self.record_abort();
-                }
+                self.reject(candidate, reason, &message);
+                self.record_abort();
             }
             return;
         }
-        if !committed && services.is_some() && self.superseded(candidate, services.as_deref().unwrap_or_default()) {
+        if !committed && services.are_complete() && self.superseded(candidate, &services.seen) {
             return;
         }
         self.start(candidate);
-        let Some(services) = services else { return };
         match readiness {
             Readiness::Ready if self.observed.release.spec.suspend && !committed => {
-                self.steer(&services, &home, Move::Heal, "healed");
+                self.steer(&services.seen, &home, Move::Heal, "healed");
                 self.progress(Stage::Verifying, String::new());
                 self.wait("Suspended", format!("suspended: {} is ready and gets no traffic", candidate.version));
             }
-            Readiness::Ready => {
-                if self.steer(&services, &goal, Move::Decided, "released") {
+            // Some of the Services are on it and all its pods are well: the rest follows, whatever else has changed.
+            _ if committed => {
+                if self.steer(&services.seen, &goal, Move::Decided, "released") && services.are_complete() {
                     self.commit(candidate);
                 }
             }
-            Readiness::NotYet(_) | Readiness::Unknown(_) if committed => {}
+            Readiness::Ready if !services.are_complete() => {}
+            Readiness::Ready => {
+                if self.steer(&services.seen, &goal, Move::Decided, "released") {
+                    self.commit(candidate);
+                }
+            }
             Readiness::NotYet(_) => {
-                self.steer(&services, &home, Move::Heal, "healed");
+                self.steer(&services.seen, &home, Move::Heal, "healed");
                 self.ask_why(candidate);
                 // Without counts: each pod that gets ready would be a write.
                 let why = self.reasons(candidate).unwrap_or_default();
@@ -163,27 +200,37 @@ impl Decision<'_> {
                 self.look_at(self.deadline(candidate));
             }
             Readiness::Unknown(_) => {
-                self.steer(&services, &home, Move::Heal, "healed");
+                self.steer(&services.seen, &home, Move::Heal, "healed");
             }
         }
     }
 
     /// What ends a candidate that has not all the traffic: a person, time, or going bad in the middle of the switch.
-    fn given_up(&self, candidate: &Candidate, readiness: &Readiness, committed: bool) -> Option<(RejectReason, String)> {
+    fn given_up(&self, candidate: &Candidate, readiness: &Readiness, committed: bool) -> Option<Cause> {
         if let Some(abort) = &self.abort {
-            return Some((RejectReason::Aborted, abort.message.clone()));
-        }
-        let Readiness::NotYet(why) = readiness else { return None };
-        if committed {
-            return Some((RejectReason::BakeFailed, format!("went bad during the switch: {why}")));
+            return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
         }
         let late = self.now >= self.deadline(candidate) && !self.observed.release.spec.suspend;
+        if committed && self.home() == Target::Nowhere {
+            // The very first version: what has traffic is better than none. The bake says what it is worth.
+            return None;
+        }
+        if committed {
+            if let Health::Bad(why) = self.health(candidate, Proved::AllThatRun) {
+                return Some(Cause::Rejected(RejectReason::BakeFailed, format!("went bad during the switch: {why}")));
+            }
+            // Users must not be split between two versions for ever because one Service refuses to move.
+            let stuck = self.observed.troubles.iter().find(|trouble| late && trouble.target.starts_with("service/"))?;
+            return Some(Cause::Rejected(
+                RejectReason::DeadlineExceeded,
+                format!("not all Services could be moved: {}", stuck.message),
+            ));
+        }
+        let Readiness::NotYet(why) = readiness else { return None };
         late.then(|| {
             let why = self.reasons(candidate).unwrap_or_else(|| why.clone());
-            (
-                RejectReason::DeadlineExceeded,
-                format!("not ready within {}: {why}", self.observed.release.spec.strategy.progress_deadline),
-            )
+            let deadline = self.observed.release.spec.strategy.progress_deadline;
+            Cause::Rejected(RejectReason::DeadlineExceeded, format!("not ready within {deadline}: {why}"))
         })
     }
 
@@ -222,7 +269,7 @@ impl Decision<'_> {
     }
 
     /// The server took the dry run but not the real thing.
-    fn refused(&self, candidate: &Candidate) -> Option<String> {
+    pub(super) fn refused(&self, candidate: &Candidate) -> Option<String> {
         let check = self.observed.check.as_ref().filter(|check| check.revision == candidate.revision)?;
         match check.refusal.as_ref()? {
             Refusal::Invalid(why) | Refusal::Taken(why) => Some(why.clone()),

@@ -7,9 +7,7 @@ use crate::{observed::Sight, plan::NoteKind};
 
 impl Decision<'_> {
     pub(super) fn say(&mut self) {
-        let troubles = &self.observed.troubles;
-        if let Some(trouble) = troubles.first() {
-            let message = trouble.message.clone();
+        if let Some(message) = self.trouble() {
             self.wait("Retrying", message);
         }
         self.next.observed_generation = self.observed.release.generation;
@@ -23,6 +21,14 @@ impl Decision<'_> {
             .map(|(kind, status, reason, message)| self.condition(kind, status, &reason, message))
             .collect();
         self.next.conditions = conditions;
+    }
+
+    /// What holds up something that is still to be done; what is no longer wanted holds up nothing.
+    fn trouble(&self) -> Option<String> {
+        let steps = [&self.traffic, &self.work, &self.tidy].into_iter().flatten().map(crate::Step::target);
+        let wanted: Vec<_> =
+            steps.chain(self.reads.iter().map(crate::Read::target)).filter(|target| !target.starts_with("operation/")).collect();
+        self.observed.troubles.iter().find(|trouble| wanted.contains(&trouble.target)).map(|trouble| trouble.message.clone())
     }
 
     /// Once, when it begins; that a version was rejected has been told already.

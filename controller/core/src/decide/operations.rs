@@ -103,6 +103,7 @@ impl Decision<'_> {
             if let Some(record) = self.stored.operations.iter().find(|record| record.uid == operation.uid) {
                 self.tidy.push(Step::Answer {
                     operation: operation.name.clone(),
+                    uid: operation.uid.clone(),
                     outcome: record.outcome,
                     message: record.message.clone(),
                     at: record.at,

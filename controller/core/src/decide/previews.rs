@@ -15,7 +15,10 @@ impl Decision<'_> {
         let track = self.previewed();
         let mut kept = Vec::new();
         for reference in spec.services.iter().filter(|_| spec.preview) {
-            if let Some(Sight::Known(Some(service))) = self.observed.services.get(&reference.name) {
+            // A Service without ports is headless, and the API server takes no other kind without them.
+            if let Some(Sight::Known(Some(service))) = self.observed.services.get(&reference.name)
+                && !service.ports.is_empty()
+            {
                 kept.push(names::preview(&service.name));
                 self.keep_preview(service, track);
             }

@@ -52,6 +52,30 @@ impl Target {
     }
 }
 
+/// The Services of a Release, as far as they can be seen.
+#[derive(Clone, Debug)]
+pub(super) struct Services<'a> {
+    pub(super) seen: Vec<&'a Service>,
+    /// One that the spec names does not exist.
+    missing: bool,
+    /// One exists and cannot be ours.
+    unusable: bool,
+    /// One could not be looked at.
+    pub(super) unknown: bool,
+}
+
+impl Services<'_> {
+    /// All are there: traffic may go forward. To go back it is enough to move those that are seen.
+    pub(super) fn are_complete(&self) -> bool {
+        !self.missing && !self.unusable && !self.unknown
+    }
+
+    /// None of them can send to pods without being seen.
+    pub(super) fn hide_nothing(&self) -> bool {
+        !self.unusable && !self.unknown
+    }
+}
+
 /// Why Services are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
@@ -70,21 +94,21 @@ impl<'a> Decision<'a> {
             .map_or(Target::Nowhere, |active| Target::At { track: active.track, revision: active.revision.clone() })
     }
 
-    /// The Services that move together: those that the spec names, and those that still carry our label.
-    /// None when one of them cannot be seen or cannot be used; then the reason is noted.
-    pub(super) fn services(&mut self) -> Option<Vec<&'a Service>> {
+    /// The Services that move together: those that the spec names, and those that still carry our label. What keeps one of them from
+    /// being moved is noted.
+    pub(super) fn services(&mut self) -> Services<'a> {
         let observed = self.observed;
-        let mut seen = Vec::new();
-        let mut complete = true;
+        let mut services = Services { seen: Vec::new(), missing: false, unusable: false, unknown: false };
         for (name, sight) in &observed.services {
             let listed = observed.release.spec.services.iter().any(|service| service.name == *name);
             match sight {
                 Sight::Known(Some(service)) if service.preview_of.is_some() && !listed => {}
                 Sight::Known(Some(service)) if listed || service.labelled => match unusable(service, &observed.release.name) {
-                    None => seen.push(service),
+                    None => services.seen.push(service),
                     Some(why) => {
                         self.stall("ServiceUnusable", why);
-                        complete = false;
+                        self.look_for(name);
+                        services.unusable = true;
                     }
                 },
                 Sight::Known(None) if listed => {
@@ -92,18 +116,23 @@ impl<'a> Decision<'a> {
                         "ServiceMissing",
                         format!("Service {name} does not exist in namespace {}", observed.release.namespace),
                     );
-                    self.reads.push(Read::Service(name.clone()));
-                    self.look_at(self.now + self.policy.look_for_service);
-                    complete = false;
+                    self.look_for(name);
+                    services.missing = true;
                 }
                 Sight::Unknown(why) if listed => {
                     self.unseen(Read::Service(name.clone()), format!("Service {name}: {why}"));
-                    complete = false;
+                    services.unknown = true;
                 }
                 Sight::Known(_) | Sight::Unknown(_) => {}
             }
         }
-        complete.then_some(seen)
+        services
+    }
+
+    /// No watch tells of a Service that does not carry our label.
+    pub(super) fn look_for(&mut self, service: &str) {
+        self.reads.push(Read::Service(service.to_owned()));
+        self.look_at(self.now + self.policy.look_for_service);
     }
 
     /// Looks, and says nothing yet: the answer is there in a moment. Only when looking failed, the reason is said.

@@ -2,11 +2,13 @@
 //!
 //! The active track and the way back are changed in nothing but replicas; a hand edit of what is settled is put right.
 
+use std::collections::BTreeMap;
+
 use bascule_crds::{Candidate, Step as Stage, Track, Version, WorkloadRecord};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Decision, note};
+use super::{Decision, note, traffic::Services};
 use crate::{
     body,
     observed::{Deployment, ReplicaSet, Sight},
@@ -28,6 +30,15 @@ pub(super) enum Health {
     Good,
     Bad(String),
     Unknown,
+}
+
+/// How many pods have been ready once, and so must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proved {
+    /// In the middle of the switch: all, since nothing is scaled before it is over.
+    AllThatRun,
+    /// After it: as many as the status has recorded.
+    AtTheSwitch,
 }
 
 impl<'a> Decision<'a> {
@@ -106,7 +117,8 @@ impl<'a> Decision<'a> {
 
     /// Brings the candidate's Deployments to its template and replicas, in one write each.
     pub(super) fn start(&mut self, candidate: &Candidate) {
-        if self.observed.deployments.known().is_none() {
+        // What the server has refused is given up, not repeated.
+        if self.observed.deployments.known().is_none() || self.refused(candidate).is_some() {
             return;
         }
         let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == candidate.revision).cloned();
@@ -124,14 +136,14 @@ impl<'a> Decision<'a> {
                     self.stall("NameTaken", format!("Deployment {} exists and is not managed by this Release", deployment.name));
                 }
                 (Some(template), deployment) if !stands => {
-                    let uid = deployment.map(|deployment| deployment.uid);
+                    let known = deployment.map(|deployment| (deployment.uid, deployment.resource_version));
                     let body = body::deployment(
                         &self.observed.release,
                         template,
                         candidate.track,
                         &candidate.revision,
                         replicas,
-                        uid.as_deref(),
+                        known.as_ref().map(|(uid, version)| (uid.as_str(), version.as_str())),
                     );
                     self.work.push(Step::Apply { deployment: candidate.track.deployment(&record.name), body });
                 }
@@ -198,14 +210,18 @@ impl<'a> Decision<'a> {
         Readiness::Ready
     }
 
-    /// None of the pods that were ready at the switch is missing.
-    pub(super) fn health(&self, candidate: &Candidate) -> Health {
+    /// None of the pods that were ready is missing.
+    pub(super) fn health(&self, candidate: &Candidate, proved: Proved) -> Health {
         let (Some(_), Some(sets)) = (self.observed.deployments.known(), self.observed.replica_sets.known()) else {
             return Health::Unknown;
         };
         for record in &candidate.workloads {
             let wanted = self.deployment(candidate.track, &record.name).map_or(record.replicas, |deployment| deployment.replicas);
-            let needed = record.replicas.min(wanted);
+            let needed = match proved {
+                Proved::AllThatRun => wanted,
+                // Pods that a scale-up is still to bring are no failure.
+                Proved::AtTheSwitch => record.replicas.min(wanted),
+            };
             let available = available(sets, candidate.track, &record.name, &candidate.revision);
             if available < needed {
                 return Health::Bad(format!("{}: {available} of {needed} pods are ready", record.name));
@@ -226,6 +242,14 @@ impl<'a> Decision<'a> {
     pub(super) fn any_ready(&self, candidate: &Candidate) -> bool {
         let Some(sets) = self.observed.replica_sets.known() else { return false };
         candidate.workloads.iter().all(|record| available(sets, candidate.track, &record.name, &candidate.revision) > 0)
+    }
+
+    /// Workloads of ours that run this revision on this track.
+    pub(super) fn running(&self, track: Track, revision: &str) -> Vec<WorkloadRecord> {
+        let deployments = self.observed.deployments.known().into_iter().flat_map(BTreeMap::values);
+        let ours =
+            deployments.filter(|it| it.track == Some(track) && it.revision == revision && self.is_ours(it) && !it.deleting);
+        ours.map(|it| WorkloadRecord { name: it.workload.clone(), replicas: it.replicas, generation: it.confirmed }).collect()
     }
 
     /// What we stand for from now on: replicas that were proved, and the generation that our write left.
@@ -259,8 +283,9 @@ impl<'a> Decision<'a> {
                     self.stall("NameTaken", format!("Deployment {name} exists and is not managed by this Release"));
                 }
                 (Some(deployment), Some(rendered)) if !stands(&deployment, record) => {
-                    let uid = Some(deployment.uid.as_str());
-                    let body = body::deployment(&self.observed.release, rendered, active.track, &active.revision, replicas, uid);
+                    let known = Some((deployment.uid.as_str(), deployment.resource_version.as_str()));
+                    let body =
+                        body::deployment(&self.observed.release, rendered, active.track, &active.revision, replicas, known);
                     self.heal(name, body, "was changed by another hand");
                 }
                 (None, Some(rendered)) => {
@@ -355,9 +380,9 @@ impl<'a> Decision<'a> {
         self.stored.rejection(&deployment.revision).map_or(self.now, |rejection| rejection.at + delay)
     }
 
-    /// No Service points there, and none sends there any more. None: a Service points there, or cannot be seen.
+    /// No Service points there, and none sends there any more. None: a Service points there, or it cannot be seen.
     fn is_drained(&mut self, track: Track) -> Option<bool> {
-        let services = self.services()?;
+        let services = Some(self.services()).filter(Services::hide_nothing)?.seen;
         let points = |service: &&&crate::observed::Service| {
             service.selected() == Some(track.as_str())
                 || service.selected().is_none()
@@ -374,10 +399,11 @@ impl<'a> Decision<'a> {
             .filter(|set| set.track == Some(track))
             .map(|set| set.name.as_str())
             .collect();
-        let drained = services.iter().all(|service| {
-            let endpoints = self.observed.endpoints.get(&service.name).and_then(Sight::known);
-            endpoints.is_some_and(|endpoints| !endpoints.any_of(sets.iter().copied()))
-        });
+        let mut drained = true;
+        for service in services {
+            let endpoints = self.observed.endpoints.get(&service.name).and_then(Sight::known)?;
+            drained &= !endpoints.any_of(sets.iter().copied());
+        }
         Some(drained)
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{
     Check, Deployment, Endpoints, Next, Note, Observed, OperationView, Plan, Policy, Read, Record, Refusal, ReleaseView,
-    ReplicaSet, Service, Sight, Step, decide,
+    ReplicaSet, Service, ServicePort, Sight, Step, Trouble, decide,
 };
 use bascule_crds::{Operation, ReleaseSpec, ReleaseStatus, Step as Stage, Track, names};
 use jiff::{SignedDuration, Timestamp};
@@ -52,10 +52,13 @@ pub struct World {
     pub services: BTreeMap<String, Service>,
     pub operations: Vec<OperationView>,
     pub strangers: BTreeMap<String, u32>,
+    pub troubles: Vec<Trouble>,
     check: Option<Check>,
     looked: BTreeSet<String>,
     /// The admission policy that puts the track into the selector.
     pub policy_installed: bool,
+    /// The process ends right after it has moved this Service.
+    pub fail_after_route: Option<String>,
     pub writes: Vec<String>,
     pub notes: Vec<Note>,
     version: u64,
@@ -103,9 +106,11 @@ impl World {
             services: BTreeMap::new(),
             operations: Vec::new(),
             strangers: BTreeMap::new(),
+            troubles: Vec::new(),
             check: None,
             looked: BTreeSet::new(),
             policy_installed: true,
+            fail_after_route: None,
             writes: Vec::new(),
             notes: Vec::new(),
             version: 1,
@@ -130,7 +135,7 @@ impl World {
             owner: None,
             record: None,
             selector: [("app".to_owned(), "web".to_owned())].into(),
-            ports: Vec::new(),
+            ports: vec![ServicePort { name: None, port: 80, target_port: None, protocol: None, app_protocol: None }],
             external: false,
             deleting: false,
         };
@@ -195,7 +200,7 @@ impl World {
             operations: self.operations.clone(),
             check: self.check.clone(),
             pods: None,
-            troubles: Vec::new(),
+            troubles: self.troubles.clone(),
         }
     }
 
@@ -273,8 +278,12 @@ impl World {
             Next::Rest => {}
             Next::Act(steps) => {
                 for step in steps {
+                    let routed = matches!(&step, Step::Route(write) if Some(&write.service) == self.fail_after_route.as_ref());
                     self.step(step);
                     self.check_traffic();
+                    if routed {
+                        return;
+                    }
                 }
                 self.notes.extend(plan.notes);
             }
@@ -363,7 +372,7 @@ impl World {
                     owner: Some(self.release.uid.clone()),
                     record: None,
                     selector,
-                    ports: Vec::new(),
+                    ports: vec![ServicePort { name: None, port: 80, target_port: None, protocol: None, app_protocol: None }],
                     external: false,
                     deleting: false,
                 };
@@ -453,6 +462,16 @@ impl World {
         self.strangers.remove(name);
     }
 
+    /// An admission policy has changed: the next apply of the candidate is refused.
+    pub fn refuse_candidate(&mut self) {
+        let revision = self.release.status.candidate.as_ref().expect("a candidate").revision.clone();
+        self.check = Some(Check { revision, at: self.now, refusal: Some(Refusal::Invalid("denied".into())) });
+    }
+
+    pub fn remove_service(&mut self, name: &str) {
+        self.services.remove(name);
+    }
+
     /// A tool that leaves annotations alone but brings its own selector, where no policy stands in its way.
     pub fn reapply_service(&mut self, name: &str) {
         self.version += 1;
@@ -525,6 +544,14 @@ impl World {
         if let Some(active) = &next.active {
             for service in self.services.values().filter(|service| service.preview_of.is_none() && service.labelled) {
                 let record = service.record.as_ref().expect("a claimed Service has a record");
+                // In the middle of a switch some are on the candidate already.
+                let switching = next
+                    .candidate
+                    .as_ref()
+                    .is_some_and(|candidate| candidate.step != Stage::Baking && candidate.revision == record.revision);
+                if switching {
+                    continue;
+                }
                 assert_eq!(
                     (record.track.as_str(), &record.revision),
                     (active.track.as_str(), &active.revision),
