@@ -243,3 +243,44 @@ async fn suspend_starts_nothing() {
     stage.is_settled_on("v2").await;
     stage.end().await;
 }
+
+/// What a crash leaves behind: the first Service is moved, the second is not, and the status knows nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_controller_is_killed_in_the_middle_of_the_switch() {
+    let mut stage = Stage::new(&bed(), "mid-switch").await;
+    stage.service("api").await;
+    stage.service("web").await;
+    let both = |version: &str, behaviour| {
+        let mut spec = stage.spec(version, behaviour, 2);
+        spec["services"] = json!([{"name": "api"}, {"name": "web"}]);
+        spec
+    };
+    let (first, second) = (both("v1", Behaviour::Ready), both("v2", Behaviour::ReadyAfter(3)));
+    stage.release("web", &first).await;
+    stage.is_settled_on("v1").await;
+    stage.release("web", &second).await;
+    at(&stage, Step::Starting).await;
+    stage.eventually("the pods of v2 are asked for", || async { (stage.replicas("web-green").await == 2).then_some(()) }).await;
+    stage.controller.kill();
+    let revision = stage.status("web").await.candidate.unwrap().revision;
+    stage
+        .eventually("they get ready while nobody looks", || async {
+            let deployment = stage.api::<Deployment>().get("web-green").await.unwrap();
+            (deployment.status.and_then(|status| status.available_replicas) == Some(2)).then_some(())
+        })
+        .await;
+    let moved = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "api", "namespace": stage.namespace, "labels": {"bascule.dev/release": "web"},
+            "annotations": {"bascule.dev/track": "green", "bascule.dev/revision": revision, "bascule.dev/reason": "released"}},
+    });
+    stage.apply_as("bascule", &moved).await;
+    let before = stage.api::<k8s_openapi::api::core::v1::Service>().get("api").await.unwrap().metadata.generation;
+    stage.controller.run().await;
+    let status = stage.is_settled_on("v2").await;
+    assert!(status.rejected.is_empty(), "{:?}", status.rejected);
+    let after = stage.api::<k8s_openapi::api::core::v1::Service>().get("api").await.unwrap();
+    assert_eq!((stage.track("api").await.as_deref(), stage.track("web").await.as_deref()), (Some("green"), Some("green")));
+    assert_eq!(after.metadata.generation, before, "it never went back in between");
+    stage.end().await;
+}
