@@ -49,6 +49,7 @@ struct Row {
     verb: String,
     resource: String,
     dry_run: bool,
+    code: u16,
     count: u32,
 }
 
@@ -91,7 +92,9 @@ async fn main() -> anyhow::Result<()> {
     let sum = |filter: &dyn Fn(&Row) -> bool| cost.iter().filter(|row| filter(row)).map(|row| row.count).sum::<u32>();
     let is_write = |row: &Row| ["create", "update", "patch", "delete"].contains(&row.verb.as_str());
     let events = sum(&|row| row.resource == "events" && is_write(row));
-    let writes = sum(&|row| row.resource != "events" && is_write(row));
+    // What was refused because the object had changed meanwhile wrote nothing; it is counted beside.
+    let writes = sum(&|row| row.resource != "events" && is_write(row) && row.code < 400);
+    let refused = sum(&|row| row.resource != "events" && is_write(row) && row.code >= 400);
     let dry_runs = sum(&|row| row.dry_run);
     let reads = sum(&|row| ["get", "list"].contains(&row.verb.as_str()));
     let (p50, p99) = (percentile(&ready_to_switch, 50), percentile(&ready_to_switch, 99));
@@ -99,13 +102,14 @@ async fn main() -> anyhow::Result<()> {
         println!(
             "{}",
             json!({
-                "releases": arguments.releases, "writes": per(writes), "events": per(events), "reads": per(reads), "dry_runs": per(dry_runs),
+                "releases": arguments.releases, "writes": per(writes), "events": per(events), "reads": per(reads), "dry_runs": per(dry_runs), "refused": per(refused),
                 "idle_requests": idle, "idle_seconds": arguments.idle, "ready_to_switch_ms": {"p50": p50, "p99": p99},
             })
         );
     } else {
         println!("one release, mean of {}                  measured   budget", arguments.releases);
         println!("  API writes (of which dry runs {:.1})           {:>6.2}      ≤ 7", per(dry_runs), per(writes));
+        println!("  refused: the object had changed meanwhile {:>6.2}", per(refused));
         println!("  Events                                    {:>6.2}      ≤ 4", per(events));
         println!("  reads                                     {:>6.2}      ≤ 2", per(reads));
         println!("  last pod ready → Service switched, p50 {p50:>8.1} ms   ≤ 10 ms   ({seen} seen)");
@@ -114,7 +118,7 @@ async fn main() -> anyhow::Result<()> {
     }
     for row in &cost {
         eprintln!(
-            "  {:>7} {:<28} {:>6.2} per release{}",
+            "  {:>7} {:<28} {:>6.2} per release{}  {}",
             row.verb,
             row.resource,
             per(row.count),
