@@ -9,7 +9,6 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{Check, Deployment, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble};
-use bascule_crds::{Operation, Release};
 use jiff::Timestamp;
 
 pub(crate) use table::{Change, Seen, Table};
@@ -19,12 +18,15 @@ use crate::{
         Key,
         backoff::{Random, pause},
     },
-    watch::kinds::{Slice, SlimDeployment, SlimReplicaSet, SlimService, SlimSlice, release_of},
+    watch::{
+        kept::{KeptRelease, SlimOperation, SlimRelease},
+        kinds::{Slice, SlimDeployment, SlimReplicaSet, SlimService, SlimSlice, release_of},
+    },
 };
 
 #[derive(Debug)]
 pub(crate) struct Cache {
-    pub(crate) releases: Table<Release>,
+    pub(crate) releases: Table<KeptRelease>,
     pub(crate) operations: Table<OperationView>,
     pub(crate) deployments: Table<Deployment>,
     pub(crate) replica_sets: Table<ReplicaSet>,
@@ -98,9 +100,10 @@ impl Cache {
 
     // Replies to our own writes.
 
-    pub(crate) fn show_release(&mut self, release: Release) {
-        let (seen, name) = (Seen::of(&release.metadata), release.metadata.name.clone().unwrap_or_default());
-        self.releases.show(seen, name, release);
+    pub(crate) fn show_release(&mut self, release: &SlimRelease) {
+        if let Ok(kept) = release.kept() {
+            self.releases.show(Seen::of(&release.metadata), release.metadata.name.clone().unwrap_or_default(), kept);
+        }
     }
 
     /// A Deployment as our write left it.
@@ -120,9 +123,9 @@ impl Cache {
         self.services.show(Seen::of(&service.metadata), service.release(), service);
     }
 
-    pub(crate) fn show_operation(&mut self, operation: &Operation) {
-        if let Some((seen, view)) = operation_view(operation) {
-            self.operations.show(seen, view.spec.release.clone(), view);
+    pub(crate) fn show_operation(&mut self, operation: &SlimOperation) {
+        if let Ok(view) = operation.view() {
+            self.operations.show(Seen::of(&operation.metadata), view.spec.release.clone(), view);
         }
     }
 
@@ -182,6 +185,21 @@ impl Cache {
         }
     }
 
+    /// The same for everyone who names it; they are told by the caller.
+    pub(crate) fn forget_service_of_all(&mut self, namespace: &str, service: &str) -> Vec<Key> {
+        let names = |release: &KeptRelease| release.services.iter().any(|name| name == service);
+        let keys: Vec<Key> = self
+            .releases
+            .in_namespace(namespace)
+            .filter(|(_, release)| names(release))
+            .map(|(name, _)| Key { namespace: namespace.to_owned(), name: name.to_owned() })
+            .collect();
+        for key in &keys {
+            self.forget_service(key, service);
+        }
+        keys
+    }
+
     // Failures.
 
     /// A step failed: it is not tried again for a while that grows.
@@ -222,19 +240,6 @@ impl Cache {
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.releases.names().map(|(namespace, name)| Key { namespace: namespace.clone(), name: name.clone() }).collect()
     }
-}
-
-/// An Operation as the core sees it; None for one without name or uid, which no API server sends.
-pub(crate) fn operation_view(operation: &Operation) -> Option<(Seen, OperationView)> {
-    let meta = &operation.metadata;
-    let view = OperationView {
-        name: meta.name.clone()?,
-        uid: meta.uid.clone()?,
-        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        spec: operation.spec.clone(),
-        answered: operation.status.is_some(),
-    };
-    Some((Seen::of(meta), view))
 }
 
 /// What each kind becomes in the cache: the Release it belongs to, and what is kept.

@@ -18,6 +18,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 /// An API server that is there accepts connections at once.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// Longer than any watch is open.
+const SILENT_FOR: Duration = Duration::from_secs(310);
+
 /// No answer in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from the API server within {} s", ANSWER_WITHIN.as_secs())]
@@ -28,6 +31,9 @@ pub async fn connect() -> anyhow::Result<Client> {
     let mut config = Config::infer().await.context("find out how to reach the API server (KUBECONFIG, or in a cluster)")?;
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.default_retry = false;
+    // A body that stops half-way: kube renews watches every 290 s, so nothing healthy is silent for longer.
+    config.read_timeout = Some(SILENT_FOR);
+    config.reset_reader_on_write = true;
     let builder = ClientBuilder::try_from(config).context("set up the client")?;
     Ok(builder.with_layer(&Deadline).build())
 }

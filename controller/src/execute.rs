@@ -10,13 +10,13 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
-use bascule_core::{Next, Observed, Plan};
+use bascule_core::{Next, Observed, Plan, Read};
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit},
     time::Instant,
 };
 
-use crate::{queue::Key, shell::Shell};
+use crate::{cache::Object, queue::Key, shell::Shell};
 use fault::Fault;
 pub(crate) use write::{answer, describe};
 
@@ -24,15 +24,15 @@ pub(crate) use write::{answer, describe};
 const WRITES_AT_ONCE: usize = 32;
 
 /// What a plan came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
     /// Something was done or learnt: decide again.
     Acted,
     /// There was nothing to do.
     Nothing,
     /// The cluster is newer than the cache: decide again when it is here.
-    Behind,
-    /// It failed; when to try again is remembered.
+    Behind(Option<Object>),
+    /// It failed; when to try again is remembered, and the next decision leaves it out until then.
     Failed,
 }
 
@@ -71,32 +71,22 @@ impl Gate {
     }
 }
 
-/// Carries the plan out, up to the first failure.
+/// Carries the plan out, up to the first failure. Reads only when there is nothing to write: traffic that goes back does not wait
+/// for them, and the next decision asks again.
 pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, plan: Plan) -> Done {
-    let mut learnt = false;
-    for read in &plan.reads {
-        match read::read(shell, key, observed, read).await {
-            Ok(new) => {
-                learnt |= new;
-                shell.cache().succeeded(key, &read.target());
-            }
-            Err(fault) => {
-                remember(shell, key, &read.target(), &format!("look at {}", read.target().trim_start_matches("read/")), &fault);
-            }
-        }
-    }
     let done = match plan.next {
-        Next::Rest => return if learnt { Done::Acted } else { Done::Nothing },
+        Next::Rest => return look(shell, key, observed, &plan.reads).await,
         Next::Record(status) => {
             let outcome = write::status(shell, key, observed, &status).await;
-            settle(shell, key, bascule_core::STATUS, "write the status of the Release", outcome)
+            let object = Some(Object::Release(key.name.clone()));
+            settle(shell, key, bascule_core::STATUS, "write the status of the Release", object, outcome)
         }
         Next::Act(steps) => {
             let mut done = Done::Acted;
             for step in steps {
-                let (target, what) = (step.target(), write::describe(&step));
+                let (target, what, object) = (step.target(), write::describe(&step), write::object(&step));
                 let outcome = write::step(shell, key, observed, step).await;
-                done = settle(shell, key, &target, &what, outcome);
+                done = settle(shell, key, &target, &what, object, outcome);
                 if done != Done::Acted {
                     break;
                 }
@@ -113,13 +103,34 @@ pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, 
     done
 }
 
-fn settle(shell: &Shell, key: &Key, target: &str, what: &str, outcome: Result<(), Fault>) -> Done {
+async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, reads: &[Read]) -> Done {
+    let mut done = Done::Nothing;
+    for read in reads {
+        let target = read.target();
+        match read::read(shell, key, observed, read).await {
+            Ok(new) => {
+                shell.cache().succeeded(key, &target);
+                if new && done == Done::Nothing {
+                    done = Done::Acted;
+                }
+            }
+            Err(fault) => {
+                remember(shell, key, &target, &format!("look at {}", target.trim_start_matches("read/")), &fault);
+                // The plan's wake-up does not know of the next attempt yet.
+                done = Done::Failed;
+            }
+        }
+    }
+    done
+}
+
+fn settle(shell: &Shell, key: &Key, target: &str, what: &str, object: Option<Object>, outcome: Result<(), Fault>) -> Done {
     match outcome {
         Ok(()) => {
             shell.cache().succeeded(key, target);
             Done::Acted
         }
-        Err(Fault::Behind) => Done::Behind,
+        Err(Fault::Behind) => Done::Behind(object),
         Err(fault) => {
             remember(shell, key, target, what, &fault);
             Done::Failed

@@ -7,8 +7,8 @@ pub mod registry;
 
 use std::collections::BTreeMap;
 
-use bascule_core::{Sight, image::Reference};
-use bascule_crds::{Release, Resolve, ResolvedArtifact};
+use bascule_core::{ReleaseView, Sight, image::Reference};
+use bascule_crds::{Resolve, ResolvedArtifact};
 use registry::{Access, Answer, ImageRequest, RegistryHub};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ impl Images {
     }
 
     /// Answers by artifact name. What the status has pinned already is not asked again, ever.
-    pub(crate) fn answers(&self, key: &Key, release: &Release) -> BTreeMap<String, Sight<ResolvedArtifact>> {
+    pub(crate) fn answers(&self, key: &Key, release: &ReleaseView) -> BTreeMap<String, Sight<ResolvedArtifact>> {
         let open: Vec<_> = open_tags(release).collect();
         let requests: Vec<_> = open
             .iter()
@@ -55,8 +55,8 @@ impl Images {
 }
 
 /// Artifacts whose tag is still to be pinned.
-fn open_tags(release: &Release) -> impl Iterator<Item = (&bascule_crds::Artifact, Reference)> {
-    let pinned = release.status.as_ref().map_or(&[][..], |status| &status.artifacts);
+fn open_tags(release: &ReleaseView) -> impl Iterator<Item = (&bascule_crds::Artifact, Reference)> {
+    let pinned = &release.status.artifacts;
     release.spec.artifacts.iter().filter(|artifact| artifact.image.resolve == Resolve::Always).filter_map(|artifact| {
         let known = pinned
             .iter()
@@ -67,7 +67,7 @@ fn open_tags(release: &Release) -> impl Iterator<Item = (&bascule_crds::Artifact
 }
 
 /// The pull secrets that the pods would use.
-fn access(namespace: &str, release: &Release) -> Access {
+fn access(namespace: &str, release: &ReleaseView) -> Access {
     let specs = || release.spec.workloads.iter().filter_map(|workload| workload.template.get("spec"));
     let secrets = specs().filter_map(|spec| spec.get("imagePullSecrets")?.as_array()).flatten();
     let names = secrets.filter_map(|secret| Some(secret.get("name")?.as_str()?.to_owned()));

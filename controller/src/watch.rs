@@ -3,19 +3,20 @@
 //! In: events. Out: a cache that is as new as the events, and keys of the releases that they are about. An event that changes nothing
 //! that is kept wakes nobody. An error of a watch never reaches the queue.
 
+pub(crate) mod kept;
 pub(crate) mod kinds;
 
 use std::{fmt::Debug, sync::Arc};
 
-use bascule_crds::{Operation, Release, names};
+use bascule_crds::names;
 use futures::StreamExt as _;
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
     Api, Resource,
     core::PartialObjectMeta,
     runtime::watcher::{self, Event, watcher},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -26,21 +27,11 @@ use crate::{
     },
     shell::Shell,
 };
+use kept::{KeptRelease, SlimOperation, SlimRelease};
 use kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice};
 
 /// Objects in one page of a list: some MB at most, also for Releases with long templates.
 const PAGE: u32 = 500;
-
-/// A Release as it comes, so that one that cannot be read does not end the watch of all.
-#[derive(kube::Resource, Clone, Debug, Deserialize)]
-#[resource(inherit = "Release")]
-struct RawRelease {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: serde_json::Value,
-    #[serde(default)]
-    status: serde_json::Value,
-}
 
 /// How objects of one kind go into the cache.
 struct Kept<K, T> {
@@ -146,7 +137,7 @@ fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>
             }
             Event::InitDone => table.end(),
             Event::Apply(object) => (kept.project)(&object)
-                .and_then(|(release, value)| table.show(Seen::of(object.meta()), release, value))
+                .and_then(|(release, value)| table.event(Seen::of(object.meta()), release, value))
                 .into_iter()
                 .collect(),
             Event::Delete(object) => table.gone(&Seen::of(object.meta())).into_iter().collect(),
@@ -156,6 +147,9 @@ fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>
     };
     for change in &changes {
         (kept.tell)(shell, change);
+        if let Some(left) = &change.left {
+            shell.queue.push(Key { namespace: change.name.0.clone(), name: left.clone() }, Lane::Switch);
+        }
     }
     if shell.cache().synced() {
         shell.now_synced();
@@ -166,16 +160,15 @@ fn key<T>(change: &Change<T>) -> Key {
     Key { namespace: change.name.0.clone(), name: change.release.clone() }
 }
 
-const RELEASES: Kept<RawRelease, Release> = Kept {
+const RELEASES: Kept<SlimRelease, KeptRelease> = Kept {
     kind: "Release",
     table: |cache| &mut cache.releases,
-    project: |raw| {
-        let name = raw.metadata.name.clone().unwrap_or_default();
-        let status = Some(raw.status.clone()).filter(|status| !status.is_null()).map(serde_json::from_value).transpose();
-        match (serde_json::from_value(raw.spec.clone()), status) {
-            (Ok(spec), Ok(status)) => Some((name, Release { metadata: raw.metadata.clone(), spec, status })),
-            (Err(error), _) | (_, Err(error)) => {
-                let namespace = raw.metadata.namespace.as_deref().unwrap_or_default();
+    project: |release| {
+        let name = release.metadata.name.clone().unwrap_or_default();
+        match release.kept() {
+            Ok(kept) => Some((name, kept)),
+            Err(error) => {
+                let namespace = release.metadata.namespace.as_deref().unwrap_or_default();
                 tracing::error!(release = format!("{namespace}/{name}"), error = %error, "this Release cannot be read and is left alone");
                 None
             }
@@ -184,10 +177,16 @@ const RELEASES: Kept<RawRelease, Release> = Kept {
     tell: |shell, change| shell.queue.push(key(change), Lane::Spec),
 };
 
-const OPERATIONS: Kept<Operation, bascule_core::OperationView> = Kept {
+const OPERATIONS: Kept<SlimOperation, bascule_core::OperationView> = Kept {
     kind: "Operation",
     table: |cache| &mut cache.operations,
-    project: |operation| cache::operation_view(operation).map(|(_, view)| (view.spec.release.clone(), view)),
+    project: |operation| match operation.view() {
+        Ok(view) => Some((view.spec.release.clone(), view)),
+        Err(error) => {
+            tracing::error!(operation = ?operation.metadata.name, error = %error, "this Operation cannot be read and is left alone");
+            None
+        }
+    },
     tell: |shell, change| shell.queue.push(key(change), Lane::Spec),
 };
 
@@ -229,11 +228,15 @@ const SERVICES: Kept<SlimService, SlimService> = Kept {
     table: |cache| &mut cache.services,
     project: |service| Some((service.release(), service.clone())),
     tell: |shell, change| {
-        // Gone from the watch may mean that its label is gone: whoever needs it must look.
-        if change.after.is_none() {
-            shell.cache().forget_service(&key(change), &change.name.1);
-        }
         shell.queue.push(key(change), Lane::Switch);
+        if change.after.is_none() || change.left.is_some() {
+            // Gone from the watch may mean that only its label is gone: whoever names it must look.
+            let (namespace, service) = &change.name;
+            let waiting = shell.cache().forget_service_of_all(namespace, service);
+            for key in waiting {
+                shell.queue.push(key, Lane::Switch);
+            }
+        }
     },
 };
 

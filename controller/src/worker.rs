@@ -21,6 +21,10 @@ use crate::{
 const ROUNDS: usize = 50;
 /// The event that brings the cache up to date is usually here within milliseconds.
 const BEHIND: Duration = Duration::from_millis(20);
+/// A watch that has shown nothing after so many attempts (120 ms) is not merely slow: one read tells.
+const LOOK_WHEN_BEHIND: u32 = 3;
+/// Then somebody else writes all the time; it is better to come back later.
+const AT_MOST_BEHIND: u32 = 8;
 /// A Release that is created together with an Operation on it may be seen a moment later.
 const ORPHAN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
@@ -44,15 +48,15 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
     if !execute::clear_doubts(shell, key).await {
         return Outcome::Failed;
     }
-    let mut behind = 0;
+    let mut behind: u32 = 0;
     for _ in 0..ROUNDS {
         if stop.is_cancelled() {
             return Outcome::Rest(None);
         }
-        let Some(mut observed) = shell.cache().snapshot(key) else { return orphans(shell, key).await };
-        let release = shell.cache().releases.get(&key.namespace, &key.name).cloned();
-        observed.artifacts = release.map(|release| shell.images.answers(key, &release)).unwrap_or_default();
         let now = shell.clock.now();
+        let snapshot = shell.cache().snapshot(key, now, shell.policy.look_for_service);
+        let Some(mut observed) = snapshot else { return orphans(shell, key).await };
+        observed.artifacts = shell.images.answers(key, &observed.release);
         // A decision that panics is a mistake of ours about one Release; the others go on.
         let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
             tracing::error!(release = %key, "the decision panicked; this Release is left as it is and tried again");
@@ -74,12 +78,19 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
                 }
             }
             Done::Nothing => return Outcome::Rest(wake.map(|at| until(now, at))),
-            Done::Behind => {
+            Done::Behind(object) => {
                 behind += 1;
-                if behind > 8 {
+                if behind > AT_MOST_BEHIND {
                     return Outcome::Failed;
                 }
                 tokio::time::sleep(BEHIND * behind).await;
+                if let Some(object) = object.filter(|_| behind > LOOK_WHEN_BEHIND) {
+                    // The watch is stuck, or the object is gone: look instead of waiting for ever.
+                    shell.cache().doubt(key, object);
+                    if !execute::clear_doubts(shell, key).await {
+                        return Outcome::Failed;
+                    }
+                }
             }
         }
     }

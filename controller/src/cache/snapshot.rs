@@ -3,27 +3,31 @@
 use std::collections::BTreeMap;
 
 use bascule_core::{Endpoints, Observed, ReleaseView, Service, Sight};
-use bascule_crds::{Release, names};
+use bascule_crds::names;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Cache, Memory};
 use crate::queue::Key;
 
+/// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
+const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
 /// Why something is unknown right after the start.
 const NOT_YET: &str = "not read yet";
 
 impl Cache {
     /// Everything about one Release. None: there is no such Release, or nobody knows yet.
-    pub(crate) fn snapshot(&self, key: &Key) -> Option<Observed> {
-        let release = self.releases.get(&key.namespace, &key.name)?;
+    /// Answers to reads are good for `fresh`: nothing tells when they change.
+    pub(crate) fn snapshot(&self, key: &Key, now: Timestamp, fresh: SignedDuration) -> Option<Observed> {
+        let release = self.releases.get(&key.namespace, &key.name)?.view(&key.namespace, &key.name)?;
         let empty = Memory::default();
         let memory = self.memory.get(key).unwrap_or(&empty);
-        let services = self.services_of(key, release, memory);
+        let services = self.services_of(key, &release, memory, now - fresh);
         let endpoints = services.keys().map(|name| (name.clone(), self.endpoints(&key.namespace, &key.name, name))).collect();
         let mut operations: Vec<_> =
             self.operations.of_release(&key.namespace, &key.name).map(|(_, operation)| operation.clone()).collect();
         operations.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Some(Observed {
-            release: view(release),
+            release,
             // A Release may be seen before its new namespace.
             environment: self
                 .namespaces
@@ -38,11 +42,17 @@ impl Cache {
             }),
             services,
             endpoints,
-            strangers: memory.strangers.iter().map(|(name, sighting)| (name.clone(), sighting.what.clone())).collect(),
+            strangers: memory
+                .strangers
+                .iter()
+                .filter(|(_, sighting)| sighting.at > now - fresh)
+                .map(|(name, sighting)| (name.clone(), sighting.what.clone()))
+                .collect(),
             operations,
             check: memory.check.clone(),
             pods: memory.pods.clone(),
-            troubles: memory.troubles.values().map(|(_, trouble)| trouble.clone()).collect(),
+            // One that is long due and was not tried again is about something that nobody wants any more.
+            troubles: memory.troubles.values().map(|(_, it)| it).filter(|it| it.retry_at + OBSOLETE > now).cloned().collect(),
         })
     }
 
@@ -57,13 +67,19 @@ impl Cache {
     }
 
     /// Those that the spec names, their previews, and those that carry the label.
-    fn services_of(&self, key: &Key, release: &Release, memory: &Memory) -> BTreeMap<String, Sight<Option<Service>>> {
+    fn services_of(
+        &self,
+        key: &Key,
+        release: &ReleaseView,
+        memory: &Memory,
+        since: Timestamp,
+    ) -> BTreeMap<String, Sight<Option<Service>>> {
         let mut services = BTreeMap::new();
         for reference in &release.spec.services {
-            services.insert(reference.name.clone(), self.service(key, &reference.name, memory));
+            services.insert(reference.name.clone(), self.service(key, &reference.name, memory, since));
             if release.spec.preview {
                 let preview = names::preview(&reference.name);
-                let sight = self.service(key, &preview, memory);
+                let sight = self.service(key, &preview, memory, since);
                 services.insert(preview, sight);
             }
         }
@@ -73,7 +89,7 @@ impl Cache {
         services
     }
 
-    fn service(&self, key: &Key, name: &str, memory: &Memory) -> Sight<Option<Service>> {
+    fn service(&self, key: &Key, name: &str, memory: &Memory, since: Timestamp) -> Sight<Option<Service>> {
         if !self.services.synced() {
             return Sight::Unknown(NOT_YET.to_owned());
         }
@@ -82,6 +98,7 @@ impl Cache {
             None => memory
                 .sightings
                 .get(name)
+                .filter(|sighting| sighting.at > since)
                 .map_or_else(|| Sight::Unknown("not looked for yet".to_owned()), |sighting| sighting.what.clone()),
         }
     }
@@ -98,18 +115,4 @@ impl Cache {
 
 fn known<T>(synced: bool, value: impl FnOnce() -> T) -> Sight<T> {
     if synced { Sight::Known(value()) } else { Sight::Unknown(NOT_YET.to_owned()) }
-}
-
-fn view(release: &Release) -> ReleaseView {
-    let meta = &release.metadata;
-    ReleaseView {
-        name: meta.name.clone().unwrap_or_default(),
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
-        generation: meta.generation.unwrap_or_default(),
-        deleting: meta.deletion_timestamp.is_some(),
-        spec: release.spec.clone(),
-        status: release.status.clone().unwrap_or_default(),
-    }
 }

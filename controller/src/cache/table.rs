@@ -41,6 +41,8 @@ struct Entry<T> {
 pub(crate) struct Change<T> {
     pub(crate) name: Name,
     pub(crate) release: String,
+    /// The release that it was of before, when that was another one.
+    pub(crate) left: Option<String>,
     pub(crate) before: Option<T>,
     pub(crate) after: Option<T>,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Table<T> {
     /// A list that is being received, and what replies have shown since it began.
     relist: Option<Relist<T>>,
     synced: bool,
+    /// How far the watch has come. What it has passed and does not show does not exist: a late reply must not bring it back.
+    passed: u64,
 }
 
 #[derive(Debug)]
@@ -63,7 +67,7 @@ struct Relist<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), by_release: BTreeMap::new(), relist: None, synced: false }
+        Self { entries: BTreeMap::new(), by_release: BTreeMap::new(), relist: None, synced: false, passed: 0 }
     }
 }
 
@@ -90,12 +94,33 @@ impl<T: Clone> Table<T> {
         self.entries.keys()
     }
 
+    pub(crate) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a str, &'a T)> {
+        let from = (namespace.to_owned(), String::new());
+        let of = self.entries.range(from..).take_while(move |((other, _), _)| other == namespace);
+        of.map(|((_, name), entry)| (name.as_str(), &entry.value))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// A reply to a write of ours, or an event of the watch.
+    /// An event of the watch.
+    pub(crate) fn event(&mut self, seen: Seen, release: String, value: T) -> Option<Change<T>> {
+        self.pass(seen.version);
+        self.put(seen.name, Entry { uid: seen.uid, version: seen.version, release, value })
+    }
+
+    fn pass(&mut self, version: u64) {
+        if version != u64::MAX {
+            self.passed = self.passed.max(version);
+        }
+    }
+
+    /// The reply to a request of ours.
     pub(crate) fn show(&mut self, seen: Seen, release: String, value: T) -> Option<Change<T>> {
+        if seen.version <= self.passed && !self.entries.contains_key(&seen.name) {
+            return None;
+        }
         let entry = Entry { uid: seen.uid, version: seen.version, release, value };
         if let Some(relist) = &mut self.relist {
             relist.shown_since.insert(seen.name.clone());
@@ -112,13 +137,15 @@ impl<T: Clone> Table<T> {
         }
         let (release, after) = (entry.release.clone(), entry.value.clone());
         let before = self.remove(&name);
+        let left = before.as_ref().map(|entry| entry.release.clone()).filter(|left| *left != release);
         self.by_release.entry((name.0.clone(), release.clone())).or_default().insert(name.1.clone());
         self.entries.insert(name.clone(), entry);
-        Some(Change { name, release, before: before.map(|entry| entry.value), after: Some(after) })
+        Some(Change { name, release, left, before: before.map(|entry| entry.value), after: Some(after) })
     }
 
     /// A delete event. One that is older than what is known is about the past.
     pub(crate) fn gone(&mut self, seen: &Seen) -> Option<Change<T>> {
+        self.pass(seen.version);
         if self.entries.get(&seen.name).is_some_and(|known| known.version > seen.version && seen.version != u64::MAX) {
             return None;
         }
@@ -128,7 +155,7 @@ impl<T: Clone> Table<T> {
     /// It does not exist: a read or the reply to a delete says so.
     pub(crate) fn drop(&mut self, name: &Name) -> Option<Change<T>> {
         let entry = self.remove(name)?;
-        Some(Change { name: name.clone(), release: entry.release, before: Some(entry.value), after: None })
+        Some(Change { name: name.clone(), release: entry.release, left: None, before: Some(entry.value), after: None })
     }
 
     fn remove(&mut self, name: &Name) -> Option<Entry<T>> {
@@ -155,12 +182,16 @@ impl<T: Clone> Table<T> {
         }
     }
 
-    /// The list is complete: what it does not have is gone, unless a reply has shown it since.
+    /// The list is complete: what it does not have is gone, unless a reply has shown it since and it is newer than the list.
     pub(crate) fn end(&mut self) -> Vec<Change<T>> {
         self.synced = true;
         let Some(relist) = self.relist.take() else { return Vec::new() };
-        let missing = |name: &&Name| !relist.entries.contains_key(*name) && !relist.shown_since.contains(*name);
-        let missing: Vec<Name> = self.entries.keys().filter(missing).cloned().collect();
+        relist.entries.values().for_each(|entry| self.pass(entry.version));
+        let missing = |(name, entry): &(&Name, &Entry<T>)| {
+            let shown_later = relist.shown_since.contains(*name) && entry.version > self.passed;
+            !shown_later && !relist.entries.contains_key(*name)
+        };
+        let missing: Vec<Name> = self.entries.iter().filter(missing).map(|(name, _)| name.clone()).collect();
         let mut changes: Vec<_> = missing.iter().filter_map(|name| self.drop(name)).collect();
         changes.extend(relist.entries.into_iter().filter_map(|(name, entry)| self.put(name, entry)));
         changes
@@ -215,6 +246,22 @@ mod tests {
             table.of_release("shop", "web").map(|(name, value)| (name, *value)).collect::<Vec<_>>(),
             [("c", 5), ("new", 4)]
         );
+    }
+
+    #[test]
+    fn a_reply_that_comes_after_the_delete_brings_nothing_back() {
+        let mut table = table(&[("a", 5, 1)]);
+        assert!(table.gone(&seen("a", 9)).is_some());
+        assert!(table.show(seen("a", 8), "web".into(), 2).is_none(), "our write, answered late");
+        assert!(table.get("shop", "a").is_none());
+        assert!(table.show(seen("a", 12), "web".into(), 3).is_some(), "another one, newer than all that the watch has shown");
+    }
+
+    #[test]
+    fn who_loses_an_object_to_another_release_is_told() {
+        let mut table = table(&[("a", 5, 1)]);
+        let change = table.event(seen("a", 6), "other".into(), 1).unwrap();
+        assert_eq!((change.release.as_str(), change.left.as_deref()), ("other", Some("web")));
     }
 
     #[test]

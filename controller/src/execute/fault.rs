@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use kube::Error;
+use kube::{Error, core::Status};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// 409 or 404: the object is not as the cache shows it.
     #[error("the object has changed meanwhile")]
     Behind,
-    /// 400, 403, 422: repeating the same will not help; an admission policy or a quota may.
+    /// 400, 403, 422, and the 500 of a body that does not fit: repeating the same will not help; an admission policy or a quota may.
     #[error("the API server refuses: {message}")]
     Refused { code: u16, message: String },
     /// 429.
@@ -28,7 +28,9 @@ impl Fault {
         match error {
             Error::Api(status) => match status.code {
                 404 | 409 => Self::Behind,
-                400 | 401 | 403 | 405 | 422 => Self::Refused { code: status.code, message: status.message.clone() },
+                422 if is_another_object(&status) => Self::Behind,
+                400 | 403 | 405 | 422 => Self::Refused { code: status.code, message: status.message.clone() },
+                500 if is_about_the_body(&status.message) => Self::Refused { code: status.code, message: status.message.clone() },
                 429 => {
                     let secs = status.details.as_ref().map_or(1, |details| details.retry_after_seconds.max(1));
                     Self::Throttled(Duration::from_secs(u64::from(secs)))
@@ -62,6 +64,18 @@ impl Fault {
     }
 }
 
+/// A uid is a precondition, and this is how the API server says that it does not hold: the object was deleted and made anew.
+fn is_another_object(status: &Status) -> bool {
+    let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
+    !causes.is_empty() && causes.iter().all(|cause| cause.field == "metadata.uid")
+}
+
+/// A server-side apply with an unknown field, a wrong type, a name twice or a bad quantity is answered with 500 (1.36), although
+/// it is the body that is wrong and the same body will never be taken.
+fn is_about_the_body(message: &str) -> bool {
+    ["failed to create typed patch object", "failed to convert new object"].iter().any(|start| message.starts_with(start))
+}
+
 /// The whole chain of causes: the last one usually says what it was.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -75,4 +89,38 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answered(status: serde_json::Value) -> Fault {
+        Fault::of(Error::Api(serde_json::from_value(status).unwrap()))
+    }
+
+    #[test]
+    fn a_body_that_does_not_fit_is_refused_although_the_server_says_500() {
+        for message in [
+            r#"failed to create typed patch object (shop/web-blue; apps/v1, Kind=Deployment): .spec.template.spec.containers[name="c"].imagee: field not declared in schema"#,
+            "failed to convert new object (shop/web-blue; apps/v1, Kind=Deployment) to proper version: quantities must match the regular expression",
+        ] {
+            assert!(matches!(answered(json!({"code": 500, "message": message})), Fault::Refused { .. }), "{message}");
+        }
+        assert!(matches!(answered(json!({"code": 500, "message": "etcdserver: request timed out"})), Fault::Other(_)));
+    }
+
+    #[test]
+    fn another_uid_means_that_the_cache_is_behind() {
+        let causes = |field: &str| json!({"code": 422, "message": "is invalid", "details": {"causes": [{"field": field, "message": "field is immutable"}]}});
+        assert!(matches!(answered(causes("metadata.uid")), Fault::Behind));
+        assert!(matches!(answered(causes("spec.selector")), Fault::Refused { .. }));
+    }
+
+    #[test]
+    fn an_expired_token_says_nothing_about_the_body() {
+        assert!(matches!(answered(json!({"code": 401, "message": "Unauthorized"})), Fault::Other(_)));
+    }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bascule_core::{Observed, PodReport, Read, ReplicaSet};
-use bascule_crds::{Release, Track, names};
+use bascule_crds::{Track, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -21,7 +21,10 @@ use crate::{
     cache::Object,
     queue::Key,
     shell::Shell,
-    watch::kinds::{SlimDeployment, SlimService, SlimSlice},
+    watch::{
+        kept::SlimRelease,
+        kinds::{SlimDeployment, SlimService, SlimSlice},
+    },
 };
 
 /// A report names this many pods; the others usually say the same.
@@ -58,8 +61,8 @@ pub(super) async fn object(shell: &Arc<Shell>, key: &Key, object: &Object) -> Re
     let reader = Reader { shell, key };
     let name = |name: &String| (key.namespace.clone(), name.clone());
     match object {
-        Object::Release(release) => match reader.get::<Release>(release).await? {
-            Some(found) => shell.cache().show_release(found),
+        Object::Release(release) => match reader.get::<SlimRelease>(release).await? {
+            Some(found) => shell.cache().show_release(&found),
             None => {
                 shell.cache().releases.drop(&name(release));
             }

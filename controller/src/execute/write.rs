@@ -4,7 +4,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use bascule_core::{Check, Observed, Refusal, ServiceWrite, Step};
-use bascule_crds::{Operation, Release, ReleaseStatus, names};
+use bascule_crds::{ReleaseStatus, names};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource,
@@ -18,7 +18,10 @@ use crate::{
     cache::Object,
     queue::Key,
     shell::Shell,
-    watch::kinds::{SlimDeployment, SlimService},
+    watch::{
+        kept::{SlimOperation, SlimRelease},
+        kinds::{SlimDeployment, SlimService},
+    },
 };
 
 /// For people: what was attempted, on which object.
@@ -34,6 +37,20 @@ pub(crate) fn describe(step: &Step) -> String {
         Step::DeletePreview { service, .. } => format!("delete Service {service}"),
         Step::Answer { operation, .. } => format!("answer Operation {operation}"),
         Step::Prune { operation, .. } => format!("delete Operation {operation}"),
+    }
+}
+
+/// What it writes to; None where nothing in the cache could be wrong about it.
+pub(super) fn object(step: &Step) -> Option<Object> {
+    match step {
+        Step::Apply { deployment, .. } | Step::Scale { deployment, .. } | Step::DeleteDeployment { deployment, .. } => {
+            Some(Object::Deployment(deployment.clone()))
+        }
+        Step::Route(write) => Some(Object::Service(write.service.clone())),
+        Step::Select { service, .. } | Step::Preview { service, .. } | Step::DeletePreview { service, .. } => {
+            Some(Object::Service(service.clone()))
+        }
+        Step::DryRun { .. } | Step::Answer { .. } | Step::Prune { .. } => None,
     }
 }
 
@@ -75,7 +92,7 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
             answer(shell, &key.namespace, (&operation, &uid), json!({"outcome": outcome, "message": message, "at": at})).await
         }
         Step::Prune { operation, uid } => {
-            writer.delete::<Operation>(&operation, &uid, None).await?;
+            writer.delete::<SlimOperation>(&operation, &uid, None).await?;
             shell.cache().operations.drop(&(key.namespace.clone(), operation));
             Ok(())
         }
@@ -89,7 +106,7 @@ pub(crate) async fn answer(
     (operation, uid): (&str, &str),
     status: Value,
 ) -> Result<(), Fault> {
-    let api: Api<Operation> = Api::namespaced(shell.client.clone(), namespace);
+    let api: Api<SlimOperation> = Api::namespaced(shell.client.clone(), namespace);
     let body = json!({
         "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
         "metadata": {"name": operation, "namespace": namespace, "uid": uid}, "status": status,
@@ -104,7 +121,7 @@ pub(crate) async fn answer(
 
 /// The status of the Release, on the condition that nothing has changed it since the decision.
 pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, status: &ReleaseStatus) -> Result<(), Fault> {
-    let api: Api<Release> = Api::namespaced(shell.client.clone(), &key.namespace);
+    let api: Api<SlimRelease> = Api::namespaced(shell.client.clone(), &key.namespace);
     let release = &observed.release;
     let body = json!({
         "apiVersion": "bascule.dev/v1alpha1", "kind": "Release",
@@ -116,7 +133,7 @@ pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, s
     drop(place);
     let reply = counted(shell, "apply-status", reply).await;
     let reply = doubtful(shell, key, reply, Object::Release(key.name.clone()))?;
-    shell.cache().show_release(reply);
+    shell.cache().show_release(&reply);
     Ok(())
 }
 
@@ -275,12 +292,15 @@ fn doubtful<T>(shell: &Shell, key: &Key, reply: Result<T, Fault>, object: Object
 fn readable(message: &str, body: &Value) -> String {
     let workload = body["metadata"]["labels"][names::WORKLOAD].as_str().unwrap_or_default();
     let name = body["metadata"]["name"].as_str().unwrap_or_default();
-    let shorter = message
-        .replace(&format!("Deployment.apps \"{name}\" is invalid: "), "")
-        .replace("failed to create typed patch object", "the template does not fit the schema");
+    let shorter = message.replace(&format!("Deployment.apps \"{name}\" is invalid: "), "");
+    // `failed to create typed patch object (shop/web-blue; apps/v1, Kind=Deployment): .spec.template…`: only what follows is for people.
+    let shorter = match shorter.split_once("Kind=Deployment): ") {
+        Some((head, rest)) if head.starts_with("failed to ") => rest.to_owned(),
+        _ => shorter,
+    };
     let path = format!("spec.workloads[{workload}].template.");
-    // Also in typed errors, which write `.spec.template.spec…`.
-    shorter.replace(".spec.template.", "spec.template.").replace("spec.template.", &path)
+    // Typed errors write `.spec.template.spec…`.
+    shorter.trim_start_matches('.').replace(" .spec.template.", " spec.template.").replace("spec.template.", &path)
 }
 
 #[cfg(test)]
@@ -292,5 +312,10 @@ mod tests {
         let body = json!({"metadata": {"name": "web-green", "labels": {"bascule.dev/workload": "web"}}});
         let message = "Deployment.apps \"web-green\" is invalid: spec.template.spec.containers[0].image: Required value";
         assert_eq!(readable(message, &body), "spec.workloads[web].template.spec.containers[0].image: Required value");
+        let message = "failed to create typed patch object (shop/web-green; apps/v1, Kind=Deployment): .spec.template.spec.containers[name=\"web\"].imagee: field not declared in schema";
+        assert_eq!(
+            readable(message, &body),
+            "spec.workloads[web].template.spec.containers[name=\"web\"].imagee: field not declared in schema"
+        );
     }
 }

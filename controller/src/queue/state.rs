@@ -29,6 +29,8 @@ struct Entry {
     /// Pushed while it was running.
     dirty: Option<Lane>,
     failures: u32,
+    /// When the last failure is to be tried again.
+    retry: Option<Instant>,
     timer: Option<Instant>,
 }
 
@@ -136,11 +138,17 @@ impl State {
         let at = match outcome {
             Outcome::Rest(after) => {
                 entry.failures = 0;
+                entry.retry = None;
                 after.map(|after| now + after)
             }
+            // A run that an event has set off before the retry was due is no further failure: else a few events in a row would
+            // put the next attempt minutes away.
             Outcome::Failed => {
-                entry.failures = entry.failures.saturating_add(1);
-                Some(now + pause(entry.failures, &mut self.random))
+                if entry.retry.is_none_or(|due| due <= now) {
+                    entry.failures = entry.failures.saturating_add(1);
+                    entry.retry = Some(now + pause(entry.failures, &mut self.random));
+                }
+                entry.retry
             }
         };
         // The new time replaces the old one: what was to be looked at then has just been looked at.
@@ -228,6 +236,21 @@ mod tests {
         assert!(state.next_timer().unwrap() - due > due - now, "longer than the first time");
         state.push(key("a"), Lane::Spec, due);
         assert_eq!(pop(&mut state, due).as_deref(), Some("a"), "an event is not held back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_in_between_do_not_put_the_retry_off() {
+        let (mut state, now) = (State::new(1), Instant::now());
+        state.push(key("a"), Lane::Spec, now);
+        pop(&mut state, now);
+        state.done(&key("a"), Outcome::Failed, now);
+        let due = state.next_timer().unwrap();
+        for _ in 0..10 {
+            state.push(key("a"), Lane::Switch, now);
+            assert!(pop(&mut state, now).is_some());
+            state.done(&key("a"), Outcome::Failed, now);
+        }
+        assert_eq!(state.next_timer(), Some(due));
     }
 
     #[tokio::test(start_paused = true)]

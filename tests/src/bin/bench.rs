@@ -118,9 +118,10 @@ async fn main() -> anyhow::Result<()> {
     }
     for row in &cost {
         eprintln!(
-            "  {:>7} {:<28} {:>6.2} per release{}  {}",
+            "  {:>7} {:<28} {:>3} {:>6.2} per release{}",
             row.verb,
             row.resource,
+            row.code,
             per(row.count),
             if row.dry_run { "  (dry run)" } else { "" }
         );

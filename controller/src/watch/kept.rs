@@ -1,0 +1,144 @@
+//! Releases and Operations as they come, and a Release as it is kept between two decisions: spec and status as text.
+//!
+//! In: objects as the API server sends them. Out: what the core wants to know, parsed when it is asked for (some ten microseconds).
+//! One that cannot be read is left alone, and never ends the watch of the others. A pod template as a tree of JSON values costs 50 KiB and as text 2: ten thousand Releases must fit into 100 MB.
+
+use bascule_core::{OperationView, ReleaseView};
+use bascule_crds::{Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::kinds::slim;
+
+/// A Release as it comes, so that one that cannot be read does not end the watch of all.
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "Release")]
+pub(crate) struct SlimRelease {
+    #[serde(deserialize_with = "slim")]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+/// What is kept of it.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptRelease {
+    uid: String,
+    resource_version: String,
+    generation: i64,
+    deleting: bool,
+    spec: Box<str>,
+    status: Option<Box<str>>,
+    /// Names of the Services in the spec.
+    pub(crate) services: Box<[String]>,
+}
+
+impl SlimRelease {
+    /// Checked once here, so that a kept one can always be read.
+    pub(crate) fn kept(&self) -> Result<KeptRelease, serde_json::Error> {
+        let spec = self.spec.to_string();
+        let status = Some(&self.status).filter(|status| !status.is_null()).map(Value::to_string);
+        let parsed: ReleaseSpec = serde_json::from_str(&spec)?;
+        if let Some(status) = &status {
+            serde_json::from_str::<ReleaseStatus>(status)?;
+        }
+        let meta = &self.metadata;
+        Ok(KeptRelease {
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            spec: spec.into_boxed_str(),
+            status: status.map(String::into_boxed_str),
+            services: parsed.services.into_iter().map(|service| service.name).collect(),
+        })
+    }
+}
+
+impl KeptRelease {
+    /// None cannot happen: only what was read once is kept.
+    pub(crate) fn view(&self, namespace: &str, name: &str) -> Option<ReleaseView> {
+        Some(ReleaseView {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+            generation: self.generation,
+            deleting: self.deleting,
+            spec: serde_json::from_str(&self.spec).ok()?,
+            status: self
+                .status
+                .as_deref()
+                .map_or_else(|| Some(ReleaseStatus::default()), |text| serde_json::from_str(text).ok())?,
+        })
+    }
+}
+
+/// An Operation as it comes. A type that this version does not know yet must not end the watch of all.
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "Operation")]
+pub(crate) struct SlimOperation {
+    #[serde(deserialize_with = "slim")]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+impl SlimOperation {
+    pub(crate) fn view(&self) -> Result<OperationView, serde_json::Error> {
+        let meta = &self.metadata;
+        Ok(OperationView {
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            spec: OperationSpec::deserialize(&self.spec)?,
+            answered: !self.status.is_null(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn release(spec: &Value) -> SlimRelease {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "generation": 2, "managedFields": [{}]},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_reads_back() {
+        let template = json!({"spec": {"containers": [{"name": "web", "image": "i", "args": ["$(env.name)"], "x": 1.50}]}});
+        let kept = release(&json!({"workloads": [{"name": "web", "template": template}], "services": [{"name": "web"}]}))
+            .kept()
+            .unwrap();
+        let view = kept.view("shop", "web").unwrap();
+        assert_eq!((view.uid.as_str(), view.resource_version.as_str(), view.generation), ("u", "7", 2));
+        assert_eq!(view.spec.workloads[0].template, template);
+        assert_eq!(*kept.services, ["web".to_owned()]);
+    }
+
+    #[test]
+    fn an_operation_of_a_later_version_is_left_alone() {
+        let operation = |kind: &str| json!({"metadata": {"name": "o", "uid": "u"}, "spec": {"release": "web", "type": kind}});
+        assert!(serde_json::from_value::<SlimOperation>(operation("Rollback")).unwrap().view().is_err());
+        let known = serde_json::from_value::<SlimOperation>(operation("Abort")).unwrap().view().unwrap();
+        assert!(!known.answered);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_says_so() {
+        assert!(release(&json!({"workloads": 3})).kept().is_err());
+    }
+}
