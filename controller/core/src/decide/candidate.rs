@@ -24,7 +24,8 @@ impl Decision<'_> {
             return;
         }
         let home = self.home();
-        let steady = self.steer(&services.seen, &home, Move::Heal, "healed") && services.are_complete();
+        let reason = if home == Target::Nowhere { "claimed" } else { "healed" };
+        let steady = self.steer(&services.seen, &home, Move::Heal, reason) && services.are_complete();
         let Some(wanted) = self.wanted_or_why() else { return };
         if self.stored.active.as_ref().is_some_and(|active| active.revision == wanted.revision.as_str()) {
             return;
