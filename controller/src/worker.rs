@@ -45,11 +45,12 @@ pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
 }
 
 async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Outcome {
-    if !execute::clear_doubts(shell, key).await {
-        return Outcome::Failed;
-    }
     let mut behind: u32 = 0;
     for _ in 0..ROUNDS {
+        // What the last round has left in doubt is read before anything else is decided.
+        if !execute::clear_doubts(shell, key).await {
+            return Outcome::Failed;
+        }
         if stop.is_cancelled() {
             return Outcome::Rest(None);
         }
@@ -72,11 +73,7 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
             tracing::info!(release = %key, action, steps = %steps(&plan), "decided");
         }
         match execute::execute(shell, key, &observed, plan).await {
-            Done::Acted | Done::Failed => {
-                if !shell.cache().doubts(key).is_empty() && !execute::clear_doubts(shell, key).await {
-                    return Outcome::Failed;
-                }
-            }
+            Done::Acted | Done::Failed => {}
             Done::Nothing => return Outcome::Rest(wake.map(|at| until(now, at))),
             Done::Behind(object) => {
                 behind += 1;
@@ -87,9 +84,6 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
                 if let Some(object) = object.filter(|_| behind > LOOK_WHEN_BEHIND) {
                     // The watch is stuck, or the object is gone: look instead of waiting for ever.
                     shell.cache().doubt(key, object);
-                    if !execute::clear_doubts(shell, key).await {
-                        return Outcome::Failed;
-                    }
                 }
             }
         }
