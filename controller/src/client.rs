@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, future::BoxFuture};
-use kube::{Client, Config, client::ClientBuilder};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
 use tower::{BoxError, Layer, Service};
 
 /// Longer than an API server under load needs, shorter than a person who waits for a rollback accepts.
@@ -36,6 +39,18 @@ pub async fn connect() -> anyhow::Result<Client> {
     config.reset_reader_on_write = true;
     let builder = ClientBuilder::try_from(config).context("set up the client")?;
     Ok(builder.with_layer(&Deadline).build())
+}
+
+/// A client over any service, with the deadline of a real one: what a simulation gives instead of a network.
+pub fn over<S, B>(service: S) -> Client
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Client::new(Deadline.layer(service), "default")
 }
 
 /// Ends what has no answer in time.

@@ -12,9 +12,8 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 
-use crate::{clock::Clock, metrics::Metrics};
+use crate::{clock::Clock, metrics::Metrics, tasks::Tasks};
 
 /// Three for each of 300 releases at once, with room to spare.
 const CAPACITY: usize = 2_048;
@@ -39,7 +38,7 @@ struct Message {
 }
 
 impl Emitter {
-    pub(crate) fn start(client: Client, metrics: Metrics, clock: Arc<dyn Clock>, tasks: &TaskTracker) -> Self {
+    pub(crate) fn start(client: Client, metrics: Metrics, clock: Arc<dyn Clock>, tasks: &Tasks) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         tasks.spawn(emit(client, receiver, metrics.clone()));
         Self { sender: Mutex::new(Some(sender)), metrics, clock }

@@ -5,16 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use crate::shell::Shell;
+use crate::{shell::Shell, tasks::Tasks};
 
-pub(crate) async fn start(
-    shell: &Arc<Shell>,
-    address: SocketAddr,
-    tasks: &TaskTracker,
-    end: &CancellationToken,
-) -> anyhow::Result<()> {
+pub(crate) async fn start(shell: &Arc<Shell>, address: SocketAddr, tasks: &Tasks, end: &CancellationToken) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

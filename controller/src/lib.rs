@@ -13,6 +13,7 @@ mod metrics;
 mod queue;
 mod shell;
 pub mod sources;
+mod tasks;
 pub mod telemetry;
 mod watch;
 mod worker;

@@ -39,6 +39,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let told = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -50,6 +51,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         registry_credentials: arguments.registry_credentials,
         read_pull_secrets: arguments.read_pull_secrets,
         plain_http_registries: arguments.plain_http_registry,
+        fetch: None,
         seed: RandomState::new().hash_one(std::process::id()),
         policy: bascule_core::Policy::default(),
     };

@@ -82,6 +82,7 @@ impl Queue {
             let changed = self.changed.notified();
             match until {
                 Some(at) => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = tokio::time::sleep_until(at) => {}
                 },

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use bascule_core::Policy;
 use kube::Client;
 use tokio::sync::watch as watch_channel;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::Cache,
@@ -29,8 +29,11 @@ use crate::{
     queue::{Lane, Queue, backoff::Random},
     sources::{
         Images,
-        registry::{CredentialFile, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver, Wiring},
+        registry::{
+            CredentialFile, Fetch, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver, Wiring,
+        },
     },
+    tasks::Tasks,
     watch, worker,
 };
 
@@ -42,7 +45,7 @@ const RESYNC: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What the command line says.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Only this namespace.
     pub namespace: Option<String>,
@@ -51,9 +54,17 @@ pub struct Settings {
     pub registry_credentials: Option<PathBuf>,
     pub read_pull_secrets: bool,
     pub plain_http_registries: Vec<String>,
+    /// Who resolves tags; None: the registries themselves, over the network.
+    pub fetch: Option<Arc<dyn Fetch>>,
     /// For jitter.
     pub seed: u64,
     pub policy: Policy,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("namespace", &self.namespace).field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 pub(crate) struct Shell {
@@ -106,7 +117,7 @@ impl Shell {
 pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("set up metrics")?;
     let queue = Queue::new(settings.seed, metrics.clone());
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::new();
     // Watches, HTTP and Events go on while the last plans finish.
     let end = CancellationToken::new();
     let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
@@ -129,7 +140,7 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
         http::start(&shell, address, &tasks, &end).await?;
     }
     watch::start(&shell, &tasks, &end);
-    let workers = TaskTracker::new();
+    let workers = Tasks::new();
     for _ in 0..WORKERS {
         workers.spawn(worker::run(shell.clone(), stop.clone()));
     }
@@ -138,40 +149,48 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
     stop.cancelled().await;
     tracing::info!("ending: what is in flight is finished first");
     shell.stopping.store(true, Ordering::Relaxed);
-    workers.close();
-    if tokio::time::timeout(GRACE, workers.wait()).await.is_err() {
+    if tokio::time::timeout(GRACE, workers.ended()).await.is_err() {
         tracing::warn!(
             "some requests were still in flight after {GRACE:?}; the next start continues from what the cluster shows"
         );
     }
     shell.events.close();
     end.cancel();
-    tasks.close();
-    let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
+    let _ = tokio::time::timeout(GRACE, tasks.ended()).await;
     Ok(())
 }
 
 fn images(client: &Client, settings: &Settings, clock: &Arc<dyn Clock>, queue: &Queue) -> anyhow::Result<Images> {
-    let registry =
-        RegistryClient::new(PlainHttp::new(settings.plain_http_registries.clone())).context("set up the registry client")?;
-    let file = settings.registry_credentials.clone().map(CredentialFile::new);
-    let secrets = settings.read_pull_secrets.then(|| Arc::new(KubePullSecrets::new(client.clone())) as Arc<dyn PullSecrets>);
+    let fetch = match &settings.fetch {
+        Some(fetch) => fetch.clone(),
+        None => Arc::new(resolver(client, settings)?),
+    };
     let (clock, queue) = (clock.clone(), queue.clone());
     let random = Mutex::new(Random::new(settings.seed));
     Ok(Images::new(RegistryHub::new(Wiring {
-        fetch: Arc::new(Resolver::new(registry, file, secrets)),
+        fetch,
         now: Arc::new(move || clock.now()),
         fraction: Arc::new(move || f64::from(random.lock().unwrap_or_else(PoisonError::into_inner).below(1_000)) / 1_000.0),
         changed: Arc::new(move |key| queue.push(key, Lane::Parameter)),
     })))
 }
 
+/// The registries themselves.
+fn resolver(client: &Client, settings: &Settings) -> anyhow::Result<Resolver> {
+    let registry =
+        RegistryClient::new(PlainHttp::new(settings.plain_http_registries.clone())).context("set up the registry client")?;
+    let file = settings.registry_credentials.clone().map(CredentialFile::new);
+    let secrets = settings.read_pull_secrets.then(|| Arc::new(KubePullSecrets::new(client.clone())) as Arc<dyn PullSecrets>);
+    Ok(Resolver::new(registry, file, secrets))
+}
+
 /// Pushes every key once in a while, spread over the whole time so that nothing comes in waves.
 async fn resync(shell: Arc<Shell>, end: CancellationToken) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(RESYNC) => {}
+            biased;
             () = end.cancelled() => return,
+            () = tokio::time::sleep(RESYNC) => {}
         }
         let keys = shell.cache().keys();
         let step = RESYNC / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX) / 2;

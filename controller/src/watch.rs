@@ -17,7 +17,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde::de::DeserializeOwned;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::{self, Cache, Change, Seen, Table},
@@ -26,6 +26,7 @@ use crate::{
         backoff::{Random, pause},
     },
     shell::Shell,
+    tasks::Tasks,
 };
 use kept::{KeptRelease, SlimOperation, SlimRelease};
 use kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice};
@@ -43,7 +44,7 @@ struct Kept<K, T> {
     tell: fn(&Shell, &Change<T>),
 }
 
-pub(crate) fn start(shell: &Arc<Shell>, tasks: &TaskTracker, stop: &CancellationToken) {
+pub(crate) fn start(shell: &Arc<Shell>, tasks: &Tasks, stop: &CancellationToken) {
     let labelled = || watcher::Config::default().labels(names::RELEASE).page_size(PAGE);
     let all = || watcher::Config::default().page_size(PAGE);
     let spawn = Spawn { shell, tasks, stop };
@@ -59,7 +60,7 @@ pub(crate) fn start(shell: &Arc<Shell>, tasks: &TaskTracker, stop: &Cancellation
 
 struct Spawn<'a> {
     shell: &'a Arc<Shell>,
-    tasks: &'a TaskTracker,
+    tasks: &'a Tasks,
     stop: &'a CancellationToken,
 }
 
@@ -87,8 +88,9 @@ impl Spawn<'_> {
         let (shell, stop) = (self.shell.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = follow(&shell, api, config, &kept) => {}
+                biased;
                 () = stop.cancelled() => {}
+                () = follow(&shell, api, config, &kept) => {}
             }
         });
     }

@@ -30,8 +30,9 @@ const ORPHAN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
 pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
     tokio::select! {
-        () = shell.until_synced() => {}
+        biased;
         () = stop.cancelled() => return,
+        () = shell.until_synced() => {}
     }
     loop {
         let key = tokio::select! {
