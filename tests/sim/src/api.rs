@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use admit::Admission;
+pub use error::plain;
 pub use kind::Kind;
 pub use path::Target;
 pub use select::Selection;

@@ -122,6 +122,14 @@ impl Api {
                 faults.push((path, format!("Invalid value: {image:?}: refused by policy")));
             }
         }
+        for (index, container) in containers.into_iter().flatten().enumerate() {
+            for (number, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+                if port["containerPort"].as_i64().is_none_or(|port| !(1..65_536).contains(&port)) {
+                    let path = format!("spec.template.spec.containers[{index}].ports[{number}].containerPort");
+                    faults.push((path, "Invalid value: must be between 1 and 65535, inclusive".into()));
+                }
+            }
+        }
         if spec["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
             faults.push(("spec.replicas".into(), "Invalid value: must be greater than or equal to 0".into()));
         }

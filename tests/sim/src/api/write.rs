@@ -56,9 +56,11 @@ impl Api {
         }
         self.born(call, &at, &mut object)?;
         let mut managers = Managers::default();
-        self.finish(&at, &mut object, None);
+        self.prune(at.kind, &mut object);
+        self.default(at.kind, &mut object, None);
         let writer = writer(call, at.kind);
         managers.updated(&json!({"metadata": {}}), &object, &self.root(at.kind), &writer.borrowed());
+        self.mutate(at.kind, &mut object);
         managers.write(&mut object);
         self.validate(call, &object, None)?;
         Ok(self.store_it(call, &at, object, 201))
@@ -87,13 +89,6 @@ impl Api {
             fields.remove("status");
         }
         Ok(())
-    }
-
-    /// Defaults and admission, before anybody looks at what has changed.
-    fn finish(&mut self, at: &Target, object: &mut Value, before: Option<&Value>) {
-        self.prune(at.kind, object);
-        self.default(at.kind, object, before);
-        self.mutate(at.kind, object);
     }
 
     pub(super) fn replace(&mut self, call: &Call, body: Option<Value>) -> Result<Reply, Refused> {
@@ -144,7 +139,8 @@ impl Api {
         same_object(target, live, &object)?;
         confine(target, live, &mut object);
         let mut managers = Managers::read(live);
-        self.finish(target, &mut object, Some(live));
+        self.prune(target.kind, &mut object);
+        self.default(target.kind, &mut object, Some(live));
         let writer = writer(call, target.kind);
         managers.updated(live, &object, &self.root(target.kind), &writer.borrowed());
         self.commit(call, live, object, &managers)
@@ -178,10 +174,9 @@ impl Api {
         let merged = managers.applied(&live, &body, &node, &writer.borrowed(), force);
         let mut object = merged.map_err(|conflicts| error::field_conflicts(&conflicts))?;
         confine(target, &live, &mut object);
-        let applied = object.clone();
-        self.finish(target, &mut object, Some(&live));
-        // What admission adds is an update of the same manager.
-        managers.updated(&applied, &object, &self.root(target.kind), &writer.borrowed());
+        // What defaults and admission add belongs to nobody.
+        self.prune(target.kind, &mut object);
+        self.default(target.kind, &mut object, Some(&live));
         self.commit(call, &live, object, &managers)
     }
 
@@ -204,9 +199,9 @@ impl Api {
         let empty = json!({"metadata": {}});
         let merged = managers.applied(&empty, &object, &self.root(target.kind), &writer.borrowed(), true);
         object = merged.map_err(|conflicts| error::field_conflicts(&conflicts))?;
-        let applied = object.clone();
-        self.finish(target, &mut object, None);
-        managers.updated(&applied, &object, &self.root(target.kind), &writer.borrowed());
+        self.prune(target.kind, &mut object);
+        self.default(target.kind, &mut object, None);
+        self.mutate(target.kind, &mut object);
         managers.write(&mut object);
         self.validate(call, &object, None)?;
         Ok(self.store_it(call, target, object, 201))
@@ -215,8 +210,9 @@ impl Api {
     /// Validates, counts the generation, and stores what has changed.
     fn commit(&mut self, call: &Call, live: &Object, mut object: Value, managers: &Managers) -> Result<Reply, Refused> {
         let target = &call.target;
-        managers.write(&mut object);
         let kind = target.kind;
+        self.mutate(kind, &mut object);
+        managers.write(&mut object);
         if kind.generation && !target.is_status() {
             let changed =
                 if kind.custom { !same_but(live, &object, &["metadata", "status"]) } else { live["spec"] != object["spec"] };
@@ -282,12 +278,36 @@ impl Api {
             let stored = self.store.put(target.kind, object, call.user, call.now);
             return Ok(Reply::ok((*stored).clone()));
         }
+        let propagation = options.and_then(|options| options["propagationPolicy"].as_str());
+        if propagation.or(call.query.get("propagationPolicy").map(String::as_str)) == Some("Orphan") {
+            self.orphan(text(&live, "uid"), call.now);
+        }
         self.store.remove(target.kind, target.key(), &live, call.user, call.now);
         let mut details = json!({"name": text(&live, "name"), "kind": target.kind.plural, "uid": text(&live, "uid")});
         if !target.kind.group.is_empty() {
             details["group"] = json!(target.kind.group);
         }
         Ok(Reply::ok(json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "details": details})))
+    }
+}
+
+impl Api {
+    /// What this object owned stays, and belongs to nobody.
+    fn orphan(&mut self, uid: &str, now: jiff::Timestamp) {
+        let owned = |object: &Value| object["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|it| it["uid"] == uid));
+        for kind in &super::kind::KINDS {
+            let found: Vec<Object> = self.store.all(kind.full).filter(|object| owned(object)).cloned().collect();
+            for object in found {
+                let mut object = (*object).clone();
+                if let Some(owners) = object["metadata"]["ownerReferences"].as_array_mut() {
+                    owners.retain(|owner| owner["uid"] != uid);
+                }
+                if object["metadata"]["ownerReferences"].as_array().is_some_and(Vec::is_empty) {
+                    object["metadata"].as_object_mut().map(|meta| meta.remove("ownerReferences"));
+                }
+                self.store.put(kind, object, "garbage-collector", now);
+            }
+        }
     }
 }
 

@@ -1,0 +1,211 @@
+//! Controller processes: the production shell under virtual time, started, ended and killed like real ones.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bascule_controller::{Settings, clock::Clock};
+use jiff::{SignedDuration, Timestamp};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinHandle},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{network::Line, registry::Registry, server::Server};
+
+/// One incarnation of a process, as its surroundings see it.
+#[derive(Debug)]
+pub struct Life {
+    replica: usize,
+    number: u64,
+    dead: AtomicBool,
+    died: watch::Sender<bool>,
+    task: Mutex<Option<AbortHandle>>,
+    cuts: watch::Sender<u64>,
+    frozen_until: Mutex<Option<Instant>>,
+}
+
+impl Life {
+    fn new(replica: usize, number: u64) -> Arc<Self> {
+        Arc::new(Self {
+            replica,
+            number,
+            dead: AtomicBool::new(false),
+            died: watch::Sender::new(false),
+            task: Mutex::new(None),
+            cuts: watch::Sender::new(0),
+            frozen_until: Mutex::new(None),
+        })
+    }
+
+    pub fn replica(&self) -> usize {
+        self.replica
+    }
+
+    /// Who the server thinks it is; also the incarnation, for the history.
+    pub fn user(&self) -> String {
+        format!("bascule-{}.{}", self.replica, self.number)
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// At once: it takes no further step, and whatever it has sent is on its way.
+    pub fn kill(&self) {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                task.abort();
+            }
+            self.died.send_replace(true);
+        }
+    }
+
+    pub fn deaths(&self) -> watch::Receiver<bool> {
+        self.died.subscribe()
+    }
+
+    pub fn cuts(&self) -> u64 {
+        *self.cuts.borrow()
+    }
+
+    /// All watches of it end.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    pub fn until_cut(&self, known: u64) -> impl Future<Output = ()> + use<> {
+        let mut cuts = self.cuts.subscribe();
+        async move {
+            let _ = cuts.wait_for(|cuts| *cuts != known).await;
+        }
+    }
+
+    pub fn is_parted(&self, server: &Server) -> bool {
+        let now = u64::try_from(server.elapsed().as_millis()).unwrap_or(0);
+        server.inside().faults.parted(now)
+    }
+
+    /// It stands still until then: nothing goes in or out.
+    pub fn freeze(&self, length: Duration) {
+        *self.frozen_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + length);
+    }
+
+    pub async fn thaw(&self) {
+        let until = *self.frozen_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until.filter(|until| *until > Instant::now()) {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// The clock of one replica: the run's time, and how far it is off.
+#[derive(Clone, Debug)]
+struct SkewedClock {
+    server: Arc<Server>,
+    skew: Arc<AtomicI64>,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> Timestamp {
+        let now = self.server.now() + SignedDuration::from_millis(self.skew.load(Ordering::Relaxed));
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+}
+
+/// A replica: the same settings, one process after the other.
+#[derive(Debug)]
+pub struct Replica {
+    server: Arc<Server>,
+    registry: Arc<Registry>,
+    number: usize,
+    seed: u64,
+    skew: Arc<AtomicI64>,
+    started: AtomicU64,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    life: Arc<Life>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Replica {
+    pub fn new(server: &Arc<Server>, registry: &Arc<Registry>, number: usize, seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            server: server.clone(),
+            registry: registry.clone(),
+            number,
+            seed,
+            skew: Arc::new(AtomicI64::new(0)),
+            started: AtomicU64::new(0),
+            running: Mutex::new(None),
+        })
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a process, unless one is alive.
+    pub fn start(&self) {
+        if self.life().is_some_and(|life| !life.is_dead()) {
+            return;
+        }
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let life = Life::new(self.number, number);
+        let stop = CancellationToken::new();
+        let client = bascule_controller::client::over(Line { server: self.server.clone(), life: life.clone() });
+        let settings = Settings {
+            namespace: None,
+            listen: None,
+            registry_credentials: None,
+            read_pull_secrets: false,
+            plain_http_registries: Vec::new(),
+            fetch: Some(self.registry.clone()),
+            seed: self.seed.wrapping_add(number),
+            policy: bascule_core::Policy::default(),
+        };
+        let clock = Arc::new(SkewedClock { server: self.server.clone(), skew: self.skew.clone() });
+        let until = stop.clone();
+        let ending = life.clone();
+        let task = tokio::spawn(async move {
+            let _ = bascule_controller::run(client, settings, clock, until).await;
+            ending.kill();
+        });
+        *life.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+        *self.running() = Some(Running { life, stop, task });
+    }
+
+    pub fn life(&self) -> Option<Arc<Life>> {
+        self.running().as_ref().map(|running| running.life.clone())
+    }
+
+    pub fn kill(&self) {
+        if let Some(life) = self.life() {
+            life.kill();
+        }
+    }
+
+    /// SIGTERM, and wait.
+    pub async fn stop(&self) {
+        let running = self.running().take();
+        if let Some(running) = running {
+            running.stop.cancel();
+            let _ = running.task.await;
+            running.life.kill();
+        }
+    }
+
+    pub fn jump(&self, millis: i64) {
+        self.skew.fetch_add(millis, Ordering::Relaxed);
+    }
+}
