@@ -162,6 +162,11 @@ impl<'a> Decision<'a> {
         self.waiting.get_or_insert((reason, message.into()));
     }
 
+    /// What keeps it from going on, in words.
+    fn hindrance(&self) -> Option<String> {
+        self.stalled.as_ref().or(self.waiting.as_ref()).map(|(_, message)| message.clone())
+    }
+
     /// Remembers that a revision is not to be tried again by itself.
     fn reject(&mut self, candidate: &Candidate, reason: RejectReason, message: &str) {
         self.next.rejected.retain(|rejection| rejection.revision != candidate.revision);

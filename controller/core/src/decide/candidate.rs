@@ -7,7 +7,7 @@ use super::{
     Decision,
     bake::{self, Cause},
     note,
-    traffic::{Move, Target},
+    traffic::{Move, Services, Target},
     workloads::{Health, Proved, Readiness},
 };
 use crate::{
@@ -159,7 +159,7 @@ impl Decision<'_> {
         let committed = services.seen.iter().any(|service| goal.recorded_on(service));
         let readiness = self.readiness(candidate);
 
-        let cause = bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, committed));
+        let cause = bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, &services, committed));
         if let Some(cause) = cause {
             if committed {
                 self.steer(&services.seen, &home, Move::Decided, &cause.to_record(candidate));
@@ -184,6 +184,8 @@ impl Decision<'_> {
             _ if committed => {
                 if self.steer(&services.seen, &goal, Move::Decided, "released") && services.are_complete() {
                     self.commit(candidate);
+                } else {
+                    self.look_at(self.deadline(candidate));
                 }
             }
             Readiness::Ready if !services.are_complete() => {}
@@ -207,7 +209,7 @@ impl Decision<'_> {
     }
 
     /// What ends a candidate that has not all the traffic: a person, time, or going bad in the middle of the switch.
-    fn given_up(&self, candidate: &Candidate, readiness: &Readiness, committed: bool) -> Option<Cause> {
+    fn given_up(&self, candidate: &Candidate, readiness: &Readiness, services: &Services<'_>, committed: bool) -> Option<Cause> {
         if let Some(abort) = &self.abort {
             return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
         }
@@ -220,12 +222,11 @@ impl Decision<'_> {
             if let Health::Bad(why) = self.health(candidate, Proved::AllThatRun) {
                 return Some(Cause::Rejected(RejectReason::BakeFailed, format!("went bad during the switch: {why}")));
             }
-            // Users must not be split between two versions for ever because one Service refuses to move.
-            let stuck = self.observed.troubles.iter().find(|trouble| late && trouble.target.starts_with("service/"))?;
-            return Some(Cause::Rejected(
-                RejectReason::DeadlineExceeded,
-                format!("not all Services could be moved: {}", stuck.message),
-            ));
+            // Users must not be split between two versions for ever because one Service refuses to move, or is gone.
+            let refuses = self.observed.troubles.iter().find(|trouble| trouble.target.starts_with("service/"));
+            let lacks = (services.are_known() && !services.are_complete()).then_some(()).and(self.hindrance());
+            let stuck = refuses.map(|trouble| trouble.message.clone()).or(lacks).filter(|_| late)?;
+            return Some(Cause::Rejected(RejectReason::DeadlineExceeded, format!("not all Services could be moved: {stuck}")));
         }
         let Readiness::NotYet(why) = readiness else { return None };
         late.then(|| {

@@ -70,6 +70,11 @@ impl Services<'_> {
         !self.missing && !self.unusable && !self.unknown
     }
 
+    /// Each was looked at, whatever was found.
+    pub(super) fn are_known(&self) -> bool {
+        !self.unknown
+    }
+
     /// None of them can send to pods without being seen.
     pub(super) fn hide_nothing(&self) -> bool {
         !self.unusable && !self.unknown
