@@ -294,7 +294,7 @@ fn environment(pods: &Pods) -> Vec<(&'static str, String)> {
 }
 
 /// JSON merge patch. With `keep_nulls` the result is a patch itself, that says the same as both.
-fn merge_into(target: &mut Value, change: &Value, keep_nulls: bool) {
+pub(crate) fn merge_into(target: &mut Value, change: &Value, keep_nulls: bool) {
     match change {
         Value::Null => {}
         Value::Object(changes) => {

@@ -58,7 +58,7 @@ impl Place {
 
 /// One thing that is done, or one that is waited for.
 ///
-/// Written as a map with one word that says which, and beside it `within`, `for` or `refused`.
+/// Written as a map with one word that says which, and beside it `within`, `for`, `refused` or `maybe`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Do(Deed),
@@ -84,11 +84,13 @@ pub struct Deed {
     pub action: Action,
     /// The server must refuse it with a message that contains this.
     pub refused: Option<String>,
+    /// The server may refuse it: what it is done to may not be there.
+    pub maybe: bool,
 }
 
 impl From<Action> for Step {
     fn from(action: Action) -> Self {
-        Self::Do(Deed { action, refused: None })
+        Self::Do(Deed { action, refused: None, maybe: false })
     }
 }
 
@@ -157,13 +159,14 @@ impl Serialize for Step {
             Self::History(history) => with("history", serde_json::to_value(history))?,
         };
         let beside = match self {
-            Self::Do(deed) => deed.refused.as_ref().map(|text| ("refused", text.clone())),
-            Self::Until { within, .. } => (*within != WITHIN).then(|| ("within", within.to_string())),
-            Self::Stays { length, .. } => (*length != FOR).then(|| ("for", length.to_string())),
+            Self::Do(deed) if deed.maybe => Some(("maybe", Value::from(true))),
+            Self::Do(deed) => deed.refused.as_ref().map(|text| ("refused", text.clone().into())),
+            Self::Until { within, .. } => (*within != WITHIN).then(|| ("within", within.to_string().into())),
+            Self::Stays { length, .. } => (*length != FOR).then(|| ("for", length.to_string().into())),
             Self::Mark(_) | Self::History(_) => None,
         };
         if let Some((word, value)) = beside {
-            map.insert(word.to_owned(), value.into());
+            map.insert(word.to_owned(), value);
         }
         map.serialize(serializer)
     }
@@ -188,9 +191,10 @@ impl Step {
             Self::History(serde_json::from_value(history).context("history")?)
         } else {
             let refused = map.remove("refused").map(serde_json::from_value).transpose().context("refused")?;
+            let maybe = map.remove("maybe").map_or(Ok(false), serde_json::from_value).context("maybe")?;
             let words = map.keys().cloned().collect::<Vec<_>>().join(", ");
             let action = serde_json::from_value(Value::Object(std::mem::take(map))).with_context(|| format!("step {words}"))?;
-            Self::Do(Deed { action, refused })
+            Self::Do(Deed { action, refused, maybe })
         };
         let left: Vec<_> = map.keys().map(String::as_str).collect();
         anyhow::ensure!(left.is_empty(), "a step has nothing called {}", left.join(", "));

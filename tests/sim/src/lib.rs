@@ -13,4 +13,5 @@ pub mod registry;
 pub mod run;
 pub mod server;
 pub mod stage;
+pub mod trouble;
 pub mod watch;

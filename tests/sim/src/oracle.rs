@@ -1,16 +1,150 @@
 //! Judges: they see every request and every commit at the server, never what the controller thinks.
+//!
+//! In: the server's own history, and what faults make the judges allow for: a decision may be as old as its news were late. Out: violations,
+//! each with the invariant that it breaks. A room for each concern: `proof` (what was once fully ready), `traffic` (S1, S2, S5),
+//! `workloads` (S3, S4), `requests` (S5, S8), `memory` (S6), `rest` (the end: liveness, truth of the status).
+
+mod memory;
+mod proof;
+mod requests;
+pub mod rest;
+mod traffic;
+mod workloads;
+
+use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::api::{Api, Change, Reply, Request};
+use proof::Proofs;
 
-#[derive(Debug, Default)]
+/// News are so late without any fault.
+const USUAL: SignedDuration = SignedDuration::from_millis(1_500);
+/// A bad version is left within this time, once nothing hinders the controller.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(30);
+
+#[derive(Debug)]
 pub struct Oracle {
     pub violations: Vec<String>,
+    proofs: Proofs,
+    memory: memory::Memory,
+    /// The request whose commits are judged now.
+    request: Option<Request>,
+    /// How old the knowledge of a decision may be.
+    slack: SignedDuration,
+    /// Until then something hinders the controller, whatever it does.
+    hindered_until: SignedDuration,
+    /// Users of this Release are on a bad version, with a good one to return to, since then.
+    bad_since: BTreeMap<(String, String), SignedDuration>,
+    /// Commits of a controller, Events and leases not counted.
+    pub writes: u64,
+    /// Writes of a controller that changed nothing.
+    pub idle_writes: u64,
 }
 
-impl Oracle {
-    pub fn asked(&mut self, _request: &Request, _reply: &Reply, _api: &Api, _at: SignedDuration) {}
+impl Default for Oracle {
+    fn default() -> Self {
+        Self {
+            violations: Vec::new(),
+            proofs: Proofs::default(),
+            memory: memory::Memory::default(),
+            request: None,
+            slack: USUAL,
+            hindered_until: SignedDuration::ZERO,
+            bad_since: BTreeMap::new(),
+            writes: 0,
+            idle_writes: 0,
+        }
+    }
+}
 
-    pub fn committed(&mut self, _change: &Change, _api: &Api, _at: SignedDuration) {}
+/// More of the same tells nothing new.
+const MOST: usize = 20;
+
+impl Oracle {
+    fn violated(&mut self, invariant: &str, at: SignedDuration, what: &str) {
+        if self.violations.len() < MOST {
+            self.violations.push(format!("{invariant} at {} ms: {what}", at.as_millis()));
+        }
+    }
+
+    /// A fault makes news late by this much.
+    pub fn allow(&mut self, late: SignedDuration) {
+        self.slack += late;
+    }
+
+    /// Something hinders the controller until then.
+    pub fn hinder_until(&mut self, until: SignedDuration) {
+        self.hindered_until = self.hindered_until.max(until);
+    }
+
+    pub fn asked(&mut self, request: &Request, reply: &Reply, api: &Api, at: SignedDuration) {
+        self.request = None;
+        if ours(&request.user) && request.method != "GET" {
+            requests::judge(self, request, reply, api, at);
+            self.request = Some(request.clone());
+        }
+    }
+
+    pub fn committed(&mut self, change: &Change, api: &Api, at: SignedDuration) {
+        let by_us = ours(&change.user);
+        if by_us && !["events", "coordination.k8s.io/leases"].contains(&change.kind.full) {
+            self.writes += 1;
+        }
+        self.proofs.look(change, api, at);
+        match change.kind.full {
+            "services" if by_us => traffic::judge(self, change, at),
+            "apps/deployments" if by_us => workloads::judge(self, change, api, at),
+            "bascule.dev/releases" => memory::judge(self, change, api, at, by_us),
+            "bascule.dev/operations" => self.memory.hear(change),
+            _ => {}
+        }
+        self.watch_users(change, api, at);
+    }
+
+    /// S2: users do not stay on a bad version while a good one is warm.
+    fn watch_users(&mut self, change: &Change, api: &Api, at: SignedDuration) {
+        if !["pods", "apps/replicasets", "services", "bascule.dev/releases"].contains(&change.kind.full) {
+            return;
+        }
+        let releases: Vec<_> = api.store.all("bascule.dev/releases").cloned().collect();
+        for release in releases {
+            let key = (text(&release, "/metadata/namespace").to_owned(), text(&release, "/metadata/name").to_owned());
+            if traffic::users_are_on_a_bad_version(self, &release, api) {
+                let since = *self.bad_since.entry(key).or_insert(at);
+                self.judge_delay(since, at);
+            } else if let Some(since) = self.bad_since.remove(&key) {
+                self.judge_delay(since, at);
+            }
+        }
+    }
+
+    fn judge_delay(&mut self, since: SignedDuration, at: SignedDuration) {
+        let from = since.max(self.hindered_until);
+        if at > from + AT_ONCE + self.slack {
+            let late = (at - from).as_secs();
+            self.violated("S2", at, &format!("users were on a bad version for {late} s while a good one was warm"));
+        }
+    }
+}
+
+pub(crate) fn ours(user: &str) -> bool {
+    user.starts_with("bascule")
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Track and revision that our annotations name.
+fn record(service: &Value) -> (&str, &str) {
+    (
+        text(service, "/metadata/annotations/bascule.dev~1track"),
+        text(service, "/metadata/annotations/bascule.dev~1revision"),
+    )
+}
+
+fn label<'a>(object: &'a Value, name: &str) -> &'a str {
+    object["metadata"]["labels"].get(name).and_then(Value::as_str).unwrap_or_default()
 }

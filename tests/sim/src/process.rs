@@ -128,6 +128,8 @@ pub struct Replica {
     seed: u64,
     skew: Arc<AtomicI64>,
     started: AtomicU64,
+    /// Somebody sees to it that it runs.
+    wanted: AtomicBool,
     running: Mutex<Option<Running>>,
 }
 
@@ -147,6 +149,7 @@ impl Replica {
             seed,
             skew: Arc::new(AtomicI64::new(0)),
             started: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
             running: Mutex::new(None),
         })
     }
@@ -155,8 +158,18 @@ impl Replica {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// It is to stay away.
+    pub fn unwanted(&self) {
+        self.wanted.store(false, Ordering::Relaxed);
+    }
+
     /// Starts a process, unless one is alive.
     pub fn start(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
         if self.life().is_some_and(|life| !life.is_dead()) {
             return;
         }

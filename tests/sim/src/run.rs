@@ -1,19 +1,22 @@
 //! One run: a scenario, a seed, faults. The same three give the same history, byte for byte.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bascule_scenarios::{Scenario, play};
 use jiff::SignedDuration;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::{
     api::Request,
     cluster,
-    fault::{Fault, Faults},
+    fault::{Fault, Faults, What},
+    oracle::rest,
     process::Replica,
     registry::Registry,
     server::{Asked, Server},
     stage::{NAMESPACE, SimStage},
+    trouble,
 };
 
 /// Everything that a run depends on.
@@ -63,20 +66,35 @@ impl Run {
         let server = Server::new(self.seed, Faults::new(self.faults.clone()));
         make_namespace(&server);
         server.inside().api.admission.service_track = self.scenario.policies;
-        let models = tokio::spawn(cluster::run(server.clone(), self.seed));
-        let replica = Replica::new(&server, &Arc::new(Registry), 0, self.seed);
+        server.inside().oracle.allow(slack(&self.faults));
+        let registry = Arc::new(Registry);
+        let replica = Replica::new(&server, &registry, 0, self.seed);
+        let other = Replica::new(&server, &registry, 1, self.seed.wrapping_add(77));
         replica.start();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(cluster::run(server.clone(), self.seed));
+        tasks.spawn(trouble::revive(server.clone(), replica.clone(), self.seed));
+        let mut faults = JoinSet::new();
+        faults.spawn(trouble::happen(server.clone(), replica.clone(), other.clone()));
+
         let mut stage = SimStage::new(server.clone(), replica.clone(), &self.scenario);
         let mut violations = Vec::new();
         if let Err(error) = play(&self.scenario, &mut stage).await {
-            violations.push(format!("{error:#}"));
+            violations.push(format!("story: {error:#}"));
         }
+        // A fault that is still to come would only be late.
+        faults.abort_all();
+        server.inside().faults.cease();
+        other.kill();
+        violations.extend(self.come_to_rest(&server, &replica).await);
+        replica.unwanted();
         replica.stop().await;
-        models.abort();
+        tasks.abort_all();
         let mut inside = server.inside();
-        violations.append(&mut inside.oracle.violations);
+        let mut found = std::mem::take(&mut inside.oracle.violations);
+        found.append(&mut violations);
         Outcome {
-            violations,
+            violations: found,
             requests: inside.counts.get(&0).copied().unwrap_or(0),
             steps: inside.history.len(),
             virtual_time: server.elapsed(),
@@ -84,6 +102,55 @@ impl Run {
             history: std::mem::take(&mut inside.history),
         }
     }
+
+    /// Nothing more goes wrong: it comes to rest where it should, and writes nothing any more, also over a resync and a restart.
+    async fn come_to_rest(&self, server: &Arc<Server>, replica: &Arc<Replica>) -> Vec<String> {
+        replica.start();
+        let writes = || server.inside().oracle.writes;
+        let limit = server.elapsed() + LONGEST;
+        loop {
+            let before = writes();
+            tokio::time::sleep(QUIET).await;
+            if writes() == before {
+                break;
+            }
+            if server.elapsed() > limit {
+                return vec![format!("ESR: after {} minutes it still writes", LONGEST.as_mins())];
+            }
+        }
+        let name = self.scenario.shape.release.clone();
+        let found = rest::judge(&server.inside().api, NAMESPACE, &name);
+        if !found.is_empty() {
+            return found;
+        }
+        let before = writes();
+        tokio::time::sleep(RESYNCED).await;
+        replica.kill();
+        replica.start();
+        tokio::time::sleep(QUIET).await;
+        let more = writes() - before;
+        if more > 0 { vec![format!("S8: {more} writes of a Release at rest, over a resync and a restart")] } else { Vec::new() }
+    }
+}
+
+/// So long without a write is rest: longer than any pause of a story.
+const QUIET: Duration = Duration::from_secs(200);
+/// Longer than the controller's resync.
+const RESYNCED: Duration = Duration::from_secs(1_000);
+/// It must come to rest within this time.
+const LONGEST: SignedDuration = SignedDuration::from_mins(40);
+
+/// How much older than usual a decision's knowledge may be.
+fn slack(faults: &[Fault]) -> SignedDuration {
+    let late = |fault: &Fault| match &fault.what {
+        What::Delay(late) | What::DelayReply(late) | What::Freeze(late) | What::Partition(late) => *late,
+        What::Lag { late, length, .. } => late + length,
+        What::StaleLists { age, .. } => *age,
+        // The process gives up after 9 s, and comes back to it a little later.
+        What::Lose | What::LoseReply => 12_000,
+        _ => 0,
+    };
+    SignedDuration::from_millis(i64::try_from(faults.iter().map(late).sum::<u64>()).unwrap_or(0))
 }
 
 fn make_namespace(server: &Server) {

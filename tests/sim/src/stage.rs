@@ -50,8 +50,14 @@ impl SimStage {
 
     async fn process(&self, what: Controller) {
         match what {
-            Controller::Stop => self.replica.stop().await,
-            Controller::Kill => self.replica.kill(),
+            Controller::Stop => {
+                self.replica.unwanted();
+                self.replica.stop().await;
+            }
+            Controller::Kill => {
+                self.replica.unwanted();
+                self.replica.kill();
+            }
             Controller::Start => self.replica.start(),
             Controller::Restart => {
                 self.replica.kill();

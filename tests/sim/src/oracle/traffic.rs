@@ -1,0 +1,76 @@
+//! S1: traffic only goes to what was proved. S2: back from what is bad. Nobody is cut off.
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::{Oracle, label, proof, record, text};
+use crate::api::{Api, Change};
+
+pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
+    let Some(after) = change.after() else { return };
+    let is_preview = !label(after, "bascule.dev/preview-of").is_empty();
+    if is_preview {
+        return;
+    }
+    let (track, revision) = record(after);
+    let before = change.before.as_ref().map(|before| record(before)).unwrap_or_default();
+    let selected_before = change.before.as_ref().map(|before| selected(before)).unwrap_or_default();
+    if (track, revision) == before && selected(after) == selected_before {
+        return;
+    }
+    let release = label(after, "bascule.dev/release").to_owned();
+    let since = at - oracle.slack;
+    let place = |track: &str| (change.namespace.clone(), release.clone(), track.to_owned());
+    let what = format!("Service {} went from {:?} to {track} {revision}", change.name, before);
+    let had_users = ["blue", "green"].contains(&before.0) && oracle.proofs.alive(&place(before.0), at);
+    match track {
+        "blue" | "green" => {
+            if !oracle.memory.is_good(&change.namespace, &release, track, revision) && !oracle.proofs.proved(&place(track), revision, since) {
+                oracle.violated("S1", at, &format!("{what}, which was not fully ready"));
+            }
+            if oracle.memory.is_rejected(&change.namespace, &release, revision) {
+                oracle.violated("S6", at, &format!("{what}, which was rejected"));
+            }
+            if had_users && before.0 != track && !oracle.proofs.alive(&place(track), since) {
+                oracle.violated("S1", at, &format!("{what}, where no pod is ready, and its users had one that answered"));
+            }
+        }
+        _ if had_users => oracle.violated("S1", at, &format!("{what}, and its users had a pod that answered")),
+        _ => {}
+    }
+}
+
+fn selected(service: &Value) -> &str {
+    service["spec"]["selector"].get("bascule.dev/track").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The candidate has the traffic, none of its pods answers, and the version before it is warm.
+pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: &Api) -> bool {
+    let status = &release["status"];
+    let (candidate, previous) = (&status["candidate"], &status["previous"]);
+    let automatic = release["spec"]["rollback"]["automatic"] != false;
+    if candidate["step"] != "Baking" || previous.is_null() || !automatic || release["metadata"].get("deletionTimestamp").is_some() {
+        return false;
+    }
+    if oracle.memory.lists_rejected(release, text(previous, "/revision")) {
+        return false;
+    }
+    let (namespace, name) = (text(release, "/metadata/namespace"), text(release, "/metadata/name"));
+    let ready = |track: &str| {
+        api.store
+            .all("pods")
+            .filter(|pod| {
+                text(pod, "/metadata/namespace") == namespace
+                    && label(pod, "bascule.dev/release") == name
+                    && label(pod, "bascule.dev/track") == track
+                    && proof::is_ready(pod)
+            })
+            .count()
+    };
+    let on_it = api
+        .store
+        .all("services")
+        .any(|service| label(service, "bascule.dev/release") == name && record(service).0 == text(candidate, "/track") && label(service, "bascule.dev/preview-of").is_empty());
+    let wanted = candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
+    on_it && wanted && ready(text(candidate, "/track")) == 0 && ready(text(previous, "/track")) > 0
+}

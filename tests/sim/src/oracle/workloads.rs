@@ -1,0 +1,53 @@
+//! S3 and S4: what carries traffic, and the way back, are changed in nothing but replicas; they do not go.
+
+use jiff::SignedDuration;
+
+use super::{Oracle, label, record, text};
+use crate::api::{Api, Change};
+
+pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+    let Some(before) = &change.before else { return };
+    let (release, track) = (label(before, "bascule.dev/release"), label(before, "bascule.dev/track"));
+    if release.is_empty() {
+        oracle.violated("S4", at, &format!("Deployment {} is not ours and was written", change.name));
+        return;
+    }
+    let Some(owner) = api.store.find("bascule.dev/releases", &change.namespace, release) else { return };
+    let status = &owner["status"];
+    let has_traffic = api.store.all("services").any(|service| {
+        label(service, "bascule.dev/release") == release
+            && text(service, "/metadata/namespace") == change.namespace
+            && label(service, "bascule.dev/preview-of").is_empty()
+            && record(service).0 == track
+    });
+    let baking = status["candidate"]["step"] == "Baking";
+    let way_back = baking && text(status, "/previous/track") == track;
+    let active = text(status, "/active/track") == track;
+    if !has_traffic && !way_back && !active {
+        return;
+    }
+    let what = format!("Deployment {} ({})", change.name, if has_traffic { "it has the traffic" } else { "it is the way back" });
+    let workload = label(before, "bascule.dev/workload");
+    let still_named = owner["spec"]["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload));
+    let Some(after) = change.after() else {
+        oracle.violated("S3", at, &format!("{what} was deleted"));
+        return;
+    };
+    if after["spec"]["template"] != before["spec"]["template"] {
+        let place = (change.namespace.clone(), release.to_owned(), track.to_owned());
+        let revision = label(after, "bascule.dev/revision");
+        if oracle.proofs.template(&place, revision, workload) != Some(&after["spec"]["template"]) {
+            oracle.violated("S3", at, &format!("{what} got another pod template"));
+        }
+    }
+    let replicas = |object: &serde_json::Value| object["spec"]["replicas"].as_i64().unwrap_or(1);
+    if replicas(after) == 0 && replicas(before) > 0 && still_named && wants_pods(owner, workload) {
+        oracle.violated("S3", at, &format!("{what} was scaled to 0"));
+    }
+}
+
+fn wants_pods(release: &serde_json::Value, workload: &str) -> bool {
+    let named = release["spec"]["workloads"].as_array().into_iter().flatten().find(|it| it["name"] == workload);
+    let replicas = named.and_then(|it| it["replicas"].as_i64()).or(release["spec"]["replicas"].as_i64());
+    replicas.unwrap_or(1) > 0
+}
