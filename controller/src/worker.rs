@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use bascule_core::{Next, Plan, decide};
+use bascule_core::{
+    Next, Plan, decide,
+    mutant::{self, Mutant},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +78,7 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
         }
         match execute::execute(shell, key, &observed, plan).await {
             Done::Acted | Done::Failed => {}
+            Done::Nothing if mutant::is(Mutant::DropWakeUp) => return Outcome::Rest(None),
             Done::Nothing => return Outcome::Rest(wake.map(|at| until(now, at))),
             Done::Behind(object) => {
                 behind += 1;

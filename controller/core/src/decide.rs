@@ -17,6 +17,7 @@ use bascule_crds::{Candidate, RejectReason, Rejection, ReleaseStatus};
 use jiff::Timestamp;
 
 use crate::{
+    mutant::{self, Mutant},
     observed::Observed,
     plan::{Next, Note, NoteKind, Plan, Policy, Read, Step},
     revision::{Blocked, Rendered, render},
@@ -170,6 +171,11 @@ impl<'a> Decision<'a> {
     /// Remembers that a revision is not to be tried again by itself.
     fn reject(&mut self, candidate: &Candidate, reason: RejectReason, message: &str) {
         self.next.rejected.retain(|rejection| rejection.revision != candidate.revision);
+        if mutant::is(Mutant::ForgetRejection) {
+            self.next.candidate = None;
+            self.must_record = true;
+            return;
+        }
         self.next.rejected.push(Rejection {
             revision: candidate.revision.clone(),
             version: candidate.version.clone(),

@@ -6,6 +6,7 @@
 mod body;
 mod decide;
 pub mod image;
+pub mod mutant;
 mod observed;
 mod plan;
 mod revision;

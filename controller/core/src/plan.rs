@@ -6,6 +6,8 @@ use bascule_crds::{OperationOutcome, ReleaseStatus, Track, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::mutant::{self, Mutant};
+
 /// The plan for one Release at one moment.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
@@ -131,7 +133,8 @@ impl ServiceWrite {
 
     /// The body of the server-side apply. uid and resourceVersion are its preconditions.
     pub fn body(&self, namespace: &str) -> Value {
-        json!({
+        let free = mutant::is(Mutant::NoServicePrecondition);
+        let mut body = json!({
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {
@@ -146,7 +149,12 @@ impl ServiceWrite {
                     names::REASON: self.reason,
                 },
             },
-        })
+        });
+        if let Some(metadata) = body["metadata"].as_object_mut().filter(|_| free) {
+            metadata.remove("uid");
+            metadata.remove("resourceVersion");
+        }
+        body
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bascule_core::mutant::{self, Mutant};
+
 /// Namespace and name.
 pub(crate) type Name = (String, String);
 
@@ -131,7 +133,7 @@ impl<T: Clone> Table<T> {
     fn put(&mut self, name: Name, entry: Entry<T>) -> Option<Change<T>> {
         if let Some(known) = self.entries.get(&name) {
             let newer = entry.version > known.version || (entry.version == u64::MAX && known.version == u64::MAX);
-            if !newer {
+            if !newer && !mutant::is(Mutant::TrustStaleCache) {
                 return None;
             }
         }
@@ -145,6 +147,9 @@ impl<T: Clone> Table<T> {
 
     /// A delete event. One that is older than what is known is about the past.
     pub(crate) fn gone(&mut self, seen: &Seen) -> Option<Change<T>> {
+        if mutant::is(Mutant::IgnoreDeletes) {
+            return None;
+        }
         self.pass(seen.version);
         if self.entries.get(&seen.name).is_some_and(|known| known.version > seen.version && seen.version != u64::MAX) {
             return None;

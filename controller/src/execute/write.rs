@@ -3,7 +3,9 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use bascule_core::{Check, Observed, Refusal, ServiceWrite, Step};
+use bascule_core::{
+    mutant::{self, Mutant}, Check, Observed, Refusal, ServiceWrite, Step,
+};
 use bascule_crds::{ReleaseStatus, names};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
@@ -128,6 +130,10 @@ pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, s
         "metadata": {"name": key.name, "namespace": key.namespace, "uid": release.uid, "resourceVersion": release.resource_version},
         "status": status,
     });
+    let mut body = body;
+    if let Some(metadata) = body["metadata"].as_object_mut().filter(|_| mutant::is(Mutant::NoStatusPrecondition)) {
+        metadata.remove("resourceVersion");
+    }
     let place = shell.gate.pass().await;
     let reply = api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body)).await;
     drop(place);
@@ -203,7 +209,9 @@ impl Writer<'_> {
         K::DynamicType: Default,
     {
         let mut parameters = DeleteParams::background();
-        parameters.preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
+        if !mutant::is(Mutant::NoDeletePrecondition) {
+            parameters.preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
+        }
         let place = self.shell.gate.pass().await;
         let reply = self.api::<K>().delete(name, &parameters).await;
         drop(place);
@@ -282,7 +290,7 @@ async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, kube::Error>) ->
 
 /// A write that had no answer may have happened: the object must be read before the next decision.
 fn doubtful<T>(shell: &Shell, key: &Key, reply: Result<T, Fault>, object: Object) -> Result<T, Fault> {
-    if matches!(reply, Err(Fault::Unanswered(_) | Fault::Other(_))) {
+    if matches!(reply, Err(Fault::Unanswered(_) | Fault::Other(_))) && !mutant::is(Mutant::ForgetDoubt) {
         shell.cache().doubt(key, object);
     }
     reply

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bascule_core::mutant::{self, Mutant};
 use tokio::time::Instant;
 
 use super::{
@@ -158,7 +159,7 @@ impl State {
         if let Some(at) = at {
             self.wake(key.clone(), at);
         }
-        if let Some(lane) = dirty {
+        if let Some(lane) = dirty.filter(|_| !mutant::is(Mutant::DropEvent)) {
             self.push(key.clone(), lane, now);
         }
         let idle = |entry: &Entry| entry.waiting.is_none() && !entry.running && entry.timer.is_none() && entry.failures == 0;

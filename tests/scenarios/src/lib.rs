@@ -23,7 +23,7 @@ pub use call::Call;
 pub use expect::Expect;
 pub use generate::{Dice, generated};
 pub use history::{Count, History, words};
-pub use play::{Report, play};
+pub use play::{Report, play, with_revisions};
 pub use scenario::{Deed, Place, Scenario, Step};
 pub use shape::{Shape, WorkloadShape};
 pub use shrink::shrink;

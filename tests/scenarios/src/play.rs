@@ -125,7 +125,7 @@ impl Run {
 }
 
 /// Puts the revisions that status names at this moment into the texts of a write.
-async fn with_revisions<S: Stage>(action: &Action, stage: &mut S) -> anyhow::Result<Action> {
+pub async fn with_revisions<S: Stage>(action: &Action, stage: &mut S) -> anyhow::Result<Action> {
     let Action::Write(_) = action else { return Ok(action.clone()) };
     let text = serde_json::to_string(action)?;
     if !text.contains("$(") {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chance::Chance;
+
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +84,89 @@ pub enum What {
 }
 
 impl What {
+    /// It hits the controller, its way to the server or its news, and is over soon: a story still ends as it should.
+    pub fn is_gentle(&self) -> bool {
+        !matches!(
+            self,
+            Self::KillPods { .. }
+                | Self::ForeignDeployment { .. }
+                | Self::ForeignTemplate
+                | Self::ForeignService
+                | Self::ForeignTrack
+                | Self::DeleteDeployment { .. }
+                | Self::DeletePreview
+                | Self::WipeStatus
+                | Self::ClockJump(_)
+                | Self::Partition(_)
+                | Self::Freeze(_)
+                | Self::Answer { code: 422, .. }
+        )
+    }
+
+    /// One of all that there are.
+    pub fn sample(chance: &mut Chance) -> Self {
+        let kinds = ["Release", "Operation", "Deployment", "ReplicaSet", "Service", "EndpointSlice", "Namespace"];
+        let track = if chance.once_in(2) { "blue" } else { "green" }.to_owned();
+        let secs = |chance: &mut Chance, most: u64| chance.between(1, most) * 1_000;
+        match chance.below(32) {
+            0 => Self::CrashBefore,
+            1 => Self::CrashAfterCommit,
+            2 => Self::CrashAfterReply,
+            3 => Self::Lose,
+            4 => Self::LoseReply,
+            5 => Self::Delay(secs(chance, 14)),
+            6 => Self::DelayReply(secs(chance, 12)),
+            7 => Self::Duplicate,
+            8 => Self::Answer { code: 409, retry_after: 0 },
+            9 => Self::Answer { code: 422, retry_after: 0 },
+            10 => Self::Answer { code: 429, retry_after: chance.between(1, 5) },
+            11 => Self::Answer { code: 500, retry_after: 0 },
+            12 => Self::Answer { code: 503, retry_after: 0 },
+            13 => Self::Crash,
+            14 => Self::Terminate,
+            15..=17 => {
+                let kind = chance.pick(&kinds).copied().unwrap_or("Service").to_owned();
+                Self::Lag { kind, late: chance.between(50, 6_000), length: secs(chance, 20) }
+            }
+            18 => Self::CutWatches,
+            19 => Self::Compact,
+            20 => Self::StaleLists { age: chance.between(50, 20_000), lists: chance.between(1, 8) },
+            21 => Self::ClockJump(i64::try_from(secs(chance, 120)).unwrap_or(0) * if chance.once_in(2) { 1 } else { -1 }),
+            22 => Self::SecondLeader(secs(chance, 20)),
+            23 => Self::Freeze(secs(chance, 20)),
+            24 => Self::Partition(secs(chance, 15)),
+            25 => Self::KillPods { track },
+            26 => Self::ForeignDeployment { replicas: i64::try_from(chance.between(1, 5)).unwrap_or(1) },
+            27 => Self::ForeignTemplate,
+            28 => Self::ForeignService,
+            29 => Self::ForeignTrack,
+            30 => Self::DeleteDeployment { track },
+            _ => {
+                if chance.once_in(2) {
+                    Self::DeletePreview
+                } else {
+                    Self::WipeStatus
+                }
+            }
+        }
+    }
+
+    /// It is about one request; else it has a time.
+    pub fn is_of_a_request(&self) -> bool {
+        matches!(
+            self,
+            Self::CrashBefore
+                | Self::CrashAfterCommit
+                | Self::CrashAfterReply
+                | Self::Lose
+                | Self::LoseReply
+                | Self::Delay(_)
+                | Self::DelayReply(_)
+                | Self::Duplicate
+                | Self::Answer { .. }
+        )
+    }
+
     /// What it is counted as.
     pub fn name(&self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bascule_scenarios::{Scenario, play};
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -14,16 +15,18 @@ use crate::{
     oracle::rest,
     process::Replica,
     registry::Registry,
+    roughly,
     server::{Asked, Server},
     stage::{NAMESPACE, SimStage},
     trouble,
 };
 
 /// Everything that a run depends on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub scenario: Scenario,
     pub seed: u64,
+    #[serde(default)]
     pub faults: Vec<Fault>,
 }
 
@@ -62,6 +65,11 @@ impl Run {
         }
     }
 
+    /// Nobody but the network and the process has trouble: the story still ends as it should.
+    fn is_gentle(&self) -> bool {
+        self.faults.iter().all(|fault| fault.what.is_gentle())
+    }
+
     async fn played(&self) -> Outcome {
         let server = Server::new(self.seed, Faults::new(self.faults.clone()));
         make_namespace(&server);
@@ -79,7 +87,12 @@ impl Run {
 
         let mut stage = SimStage::new(server.clone(), replica.clone(), &self.scenario);
         let mut violations = Vec::new();
-        if let Err(error) = play(&self.scenario, &mut stage).await {
+        let played = if self.faults.is_empty() {
+            play(&self.scenario, &mut stage).await.map(|_| ())
+        } else {
+            roughly::play(&self.scenario, &mut stage, self.is_gentle()).await
+        };
+        if let Err(error) = played {
             violations.push(format!("story: {error:#}"));
         }
         // A fault that is still to come would only be late.

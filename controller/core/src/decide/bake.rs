@@ -8,7 +8,7 @@ use super::{
     traffic::{Move, Services, Target},
     workloads::{Health, Proved},
 };
-use crate::{observed::Service, plan::NoteKind};
+use crate::{mutant::{self, Mutant}, observed::Service, plan::NoteKind};
 
 /// Why traffic goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Decision<'_> {
             return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
         }
         match health {
-            Health::Bad(why) if self.observed.release.spec.rollback.automatic => {
+            Health::Bad(why) if self.observed.release.spec.rollback.automatic && !mutant::is(Mutant::NeverGoBack) => {
                 return Some(Cause::Rejected(RejectReason::BakeFailed, why.clone()));
             }
             Health::Bad(_) | Health::Good | Health::Unknown => {}

@@ -11,6 +11,7 @@ use super::{
     workloads::{Health, Proved, Readiness},
 };
 use crate::{
+    mutant::{self, Mutant},
     observed::{Refusal, Service},
     plan::{NoteKind, Step},
     revision::{Blocked, Rendered},
@@ -39,7 +40,8 @@ impl Decision<'_> {
             return self.wait("Suspended", message);
         }
         if steady {
-            let track = self.stored.active.as_ref().map_or(Track::Blue, |active| active.track.other());
+            let other = |track: Track| if mutant::is(Mutant::StartOnTheActiveTrack) { track } else { track.other() };
+            let track = self.stored.active.as_ref().map_or(Track::Blue, |active| other(active.track));
             self.begin(&wanted, &services.seen, track);
         }
     }
@@ -190,8 +192,11 @@ impl Decision<'_> {
             }
             Readiness::Ready if !services.are_complete() => {}
             Readiness::Ready => {
-                if self.steer(&services.seen, &goal, Move::Decided, "released") {
+                if self.steer(&services.seen, &goal, Move::Decided, "released") || mutant::is(Mutant::RecordBeforeSwitch) {
                     self.commit(candidate);
+                }
+                if mutant::is(Mutant::RecordBeforeSwitch) {
+                    self.traffic.clear();
                 }
             }
             Readiness::NotYet(_) => {

@@ -3,7 +3,7 @@
 use bascule_crds::{Condition, ConditionStatus, ConditionType, scale_selector};
 
 use super::{Decision, note};
-use crate::{observed::Sight, plan::NoteKind};
+use crate::{mutant::{self, Mutant}, observed::Sight, plan::NoteKind};
 
 impl Decision<'_> {
     pub(super) fn say(&mut self) {
@@ -157,7 +157,7 @@ impl Decision<'_> {
         let since = self
             .stored
             .condition(kind)
-            .filter(|stored| stored.status == status)
+            .filter(|stored| stored.status == status && !mutant::is(Mutant::RestlessStatus))
             .map_or(self.now, |stored| stored.last_transition_time);
         Condition {
             kind,

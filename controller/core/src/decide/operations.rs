@@ -6,6 +6,7 @@ use bascule_crds::{OperationOutcome, OperationRecord, OperationType, Step as Sta
 
 use super::{Decision, note};
 use crate::{
+    mutant::{self, Mutant},
     observed::OperationView,
     plan::{NoteKind, Step},
 };
@@ -24,7 +25,8 @@ const RECORDS: usize = 10;
 impl Decision<'_> {
     pub(super) fn hear_operations(&mut self) {
         let new = |operation: &&OperationView| {
-            !operation.answered && self.stored.operations.iter().all(|record| record.uid != operation.uid)
+            mutant::is(Mutant::HearTwice)
+                || (!operation.answered && self.stored.operations.iter().all(|record| record.uid != operation.uid))
         };
         let unheard: Vec<_> = self.observed.operations.iter().filter(new).collect();
         for operation in unheard {

@@ -7,6 +7,7 @@ use bascule_crds::{Track, names};
 
 use super::{Decision, note};
 use crate::{
+    mutant::{self, Mutant},
     observed::{Service, Sight},
     plan::{NoteKind, Read, ServiceWrite, Step},
 };
@@ -199,6 +200,7 @@ impl<'a> Decision<'a> {
         let name = &service.name;
         match self.observed.strangers.get(name) {
             Some(Sight::Known(0)) => true,
+            _ if mutant::is(Mutant::UnknownIsEmpty) => true,
             Some(Sight::Known(count)) => {
                 self.stall(
                     "ServiceInUse",

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Decision, note, traffic::Services};
 use crate::{
+    mutant::{self, Mutant},
     body,
     observed::{Deployment, ReplicaSet, Sight},
     plan::{NoteKind, Read, Step},
@@ -127,7 +128,7 @@ impl<'a> Decision<'a> {
             let template =
                 wanted.as_ref().and_then(|wanted| wanted.workloads.iter().find(|workload| workload.name == record.name));
             let deployment = self.deployment(candidate.track, &record.name).cloned();
-            let stands = deployment.as_ref().is_some_and(|deployment| {
+            let stands = !mutant::is(Mutant::ApplyAgain) && deployment.as_ref().is_some_and(|deployment| {
                 deployment.revision == candidate.revision && deployment.confirmed == Some(deployment.generation)
             });
             match (template, deployment) {
@@ -203,7 +204,7 @@ impl<'a> Decision<'a> {
                 [set] => set.observed && set.wanted == deployment.replicas && set.available >= deployment.replicas,
                 _ => false,
             };
-            if !settled {
+            if !settled && !mutant::is(Mutant::SwitchBeforeReady) {
                 return Readiness::NotYet(format!("{}: {available} of {} pods are ready", record.name, deployment.replicas));
             }
         }
@@ -374,6 +375,9 @@ impl<'a> Decision<'a> {
         let delay = strategy.scale_down_delay.get();
         let was_active =
             self.stored.previous.as_ref().filter(|previous| previous.track == track && previous.revision == deployment.revision);
+        if mutant::is(Mutant::DropTheWayBack) {
+            return self.now;
+        }
         if let (Some(_), Some(active)) = (was_active, &self.stored.active) {
             return active.since + delay.max(strategy.bake.get());
         }

@@ -26,8 +26,13 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
     if !has_traffic && !way_back && !active {
         return;
     }
-    let what = format!("Deployment {} ({})", change.name, if has_traffic { "it has the traffic" } else { "it is the way back" });
+    // A workload that an earlier version on this track had, and none of those that count.
     let workload = label(before, "bascule.dev/workload");
+    let of = |version: &serde_json::Value| version["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload));
+    if !["active", "previous", "candidate"].iter().any(|place| of(&status[*place])) {
+        return;
+    }
+    let what = format!("Deployment {} ({})", change.name, if has_traffic { "it has the traffic" } else { "it is the way back" });
     let still_named = owner["spec"]["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload));
     let Some(after) = change.after() else {
         oracle.violated("S3", at, &format!("{what} was deleted"));

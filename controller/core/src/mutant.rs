@@ -1,0 +1,98 @@
+//! Deliberate mistakes, to see whether the simulation catches them: compiled in with the feature `mutants` only, and one at a time.
+//!
+//! Without the feature every question is answered with a constant no, and the compiler drops it.
+
+/// A mistake that somebody could make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The switch does not wait until all pods are ready.
+    SwitchBeforeReady,
+    /// A Service whose pods are not known is claimed as if there were none.
+    UnknownIsEmpty,
+    /// What failed is not remembered.
+    ForgetRejection,
+    /// A bad candidate keeps the traffic.
+    NeverGoBack,
+    /// The version before it is scaled down while the new one is still being watched.
+    DropTheWayBack,
+    /// The candidate starts on the track that has the traffic.
+    StartOnTheActiveTrack,
+    /// An Operation is carried out each time it is seen.
+    HearTwice,
+    /// A status says the time, so that it is never the same.
+    RestlessStatus,
+    /// A Service is moved whatever has become of it.
+    NoServicePrecondition,
+    /// The status is written whatever has become of the Release.
+    NoStatusPrecondition,
+    /// A Deployment is deleted whatever has become of it.
+    NoDeletePrecondition,
+    /// The time at which to look again is lost.
+    DropWakeUp,
+    /// What happens while a key is worked on is lost.
+    DropEvent,
+    /// The cache takes whatever comes last, however old.
+    TrustStaleCache,
+    /// Deletions are not seen.
+    IgnoreDeletes,
+    /// A write without an answer leaves no doubt.
+    ForgetDoubt,
+    /// The candidate is applied again at each look.
+    ApplyAgain,
+    /// Traffic is recorded as moved before it is.
+    RecordBeforeSwitch,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 18] = [
+        Self::SwitchBeforeReady,
+        Self::UnknownIsEmpty,
+        Self::ForgetRejection,
+        Self::NeverGoBack,
+        Self::DropTheWayBack,
+        Self::StartOnTheActiveTrack,
+        Self::HearTwice,
+        Self::RestlessStatus,
+        Self::NoServicePrecondition,
+        Self::NoStatusPrecondition,
+        Self::NoDeletePrecondition,
+        Self::DropWakeUp,
+        Self::DropEvent,
+        Self::TrustStaleCache,
+        Self::IgnoreDeletes,
+        Self::ForgetDoubt,
+        Self::ApplyAgain,
+        Self::RecordBeforeSwitch,
+    ];
+}
+
+/// Whether this mistake is to be made now.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub const fn is(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use active::{is, set};
+
+#[cfg(feature = "mutants")]
+mod active {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        // Of a thread: each simulated run has its own.
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    pub fn is(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(mutant)
+    }
+
+    /// From now on, on this thread.
+    pub fn set(mutant: Option<Mutant>) {
+        ACTIVE.set(mutant);
+    }
+}
