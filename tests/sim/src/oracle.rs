@@ -94,7 +94,7 @@ impl Oracle {
         }
         self.proofs.look(change, api, at);
         match change.kind.full {
-            "services" if by_us => traffic::judge(self, change, at),
+            "services" if by_us => traffic::judge(self, change, api, at),
             "apps/deployments" if by_us => workloads::judge(self, change, api, at),
             "bascule.dev/releases" => memory::judge(self, change, api, at, by_us),
             "bascule.dev/operations" => self.memory.hear(change),

@@ -52,7 +52,7 @@ async fn until(expect: &Expect, within: SignedDuration, stage: &mut SimStage) ->
     }
 }
 
-/// Whether a story's end depends on when the controller is away.
-pub fn acts_on_the_process(scenario: &Scenario) -> bool {
-    scenario.steps.iter().any(|step| matches!(step, Step::Do(deed) if matches!(deed.action, Action::Controller(_))))
+/// Pods die in it at a moment that matters: its end depends on what the controller does just then.
+pub fn has_fate(scenario: &Scenario) -> bool {
+    scenario.steps.iter().any(|step| matches!(step, Step::Do(deed) if matches!(deed.action, Action::KillPods(_))))
 }

@@ -67,7 +67,7 @@ impl Run {
 
     /// Nobody but the network and the process has trouble: the story still ends as it should.
     fn is_gentle(&self) -> bool {
-        self.faults.iter().all(|fault| fault.what.is_gentle())
+        self.faults.iter().all(|fault| fault.what.is_gentle()) && !roughly::has_fate(&self.scenario)
     }
 
     async fn played(&self) -> Outcome {
@@ -127,6 +127,10 @@ impl Run {
             if writes() == before {
                 break;
             }
+            // As long as pods come and go, there is something to say.
+            if is_restless(server) {
+                return Vec::new();
+            }
             if server.elapsed() > limit {
                 return vec![format!("ESR: after {} minutes it still writes", LONGEST.as_mins())];
             }
@@ -144,6 +148,13 @@ impl Run {
         let more = writes() - before;
         if more > 0 { vec![format!("S8: {more} writes of a Release at rest, over a resync and a restart")] } else { Vec::new() }
     }
+}
+
+/// Pods that crash again and again, with traffic.
+fn is_restless(server: &Server) -> bool {
+    let inside = server.inside();
+    let flaps = |pod: &serde_json::Value| pod["metadata"]["annotations"]["bed.bascule.dev/behaviour"] == "flapping";
+    inside.api.store.all("pods").any(|pod| flaps(pod))
 }
 
 /// So long without a write is rest: longer than any pause of a story.

@@ -49,7 +49,8 @@ impl Proofs {
                 }
             }
             if let Some((revision, templates)) = now {
-                self.ready.insert((place.clone(), revision), Proof { until: at, open: true, templates });
+                let proof = self.ready.entry((place.clone(), revision)).or_insert(Proof { until: at, open: true, templates });
+                (proof.until, proof.open) = (at, true);
             }
             let has_pods = ready_pods(api, &place) > 0;
             let alive = self.alive.entry(place).or_insert(Some(SignedDuration::ZERO));

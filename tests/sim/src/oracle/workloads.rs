@@ -1,6 +1,7 @@
 //! S3 and S4: what carries traffic, and the way back, are changed in nothing but replicas; they do not go.
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use super::{Oracle, label, record, text};
 use crate::api::{Api, Change};
@@ -28,7 +29,7 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
     }
     // A workload that an earlier version on this track had, and none of those that count.
     let workload = label(before, "bascule.dev/workload");
-    let of = |version: &serde_json::Value| version["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload));
+    let of = |version: &Value| version["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload));
     if !["active", "previous", "candidate"].iter().any(|place| of(&status[*place])) {
         return;
     }
@@ -41,17 +42,41 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
     if after["spec"]["template"] != before["spec"]["template"] {
         let place = (change.namespace.clone(), release.to_owned(), track.to_owned());
         let revision = label(after, "bascule.dev/revision");
-        if oracle.proofs.template(&place, revision, workload) != Some(&after["spec"]["template"]) {
+        let proved = oracle.proofs.template(&place, revision, workload);
+        if !proved.is_some_and(|proved| is_healed(&after["spec"]["template"], proved, &before["spec"]["template"])) {
             oracle.violated("S3", at, &format!("{what} got another pod template"));
         }
     }
-    let replicas = |object: &serde_json::Value| object["spec"]["replicas"].as_i64().unwrap_or(1);
+    let replicas = |object: &Value| object["spec"]["replicas"].as_i64().unwrap_or(1);
     if replicas(after) == 0 && replicas(before) > 0 && still_named && wants_pods(owner, workload) {
         oracle.violated("S3", at, &format!("{what} was scaled to 0"));
     }
 }
 
-fn wants_pods(release: &serde_json::Value, workload: &str) -> bool {
+/// Each part is as it was proved, or as another hand has left it: what others add is theirs.
+fn is_healed(after: &Value, proved: &Value, before: &Value) -> bool {
+    if after == proved || after == before {
+        return true;
+    }
+    match (after, proved) {
+        (Value::Object(fields), Value::Object(of)) => {
+            fields.iter().all(|(name, value)| is_healed(value, &proved[name], &before[name]))
+                && of.keys().filter(|name| !fields.contains_key(*name)).all(|name| before.get(name).is_none())
+        }
+        (Value::Array(items), Value::Array(of)) if items.len() == of.len() => {
+            items.iter().enumerate().all(|(index, item)| is_healed(item, &proved[index], &before[index]))
+        }
+        _ => false,
+    }
+}
+
+/// Somebody wants no pods at all: then nobody expects an answer.
+pub(super) fn wants_none(release: &Value) -> bool {
+    let workloads = release["spec"]["workloads"].as_array();
+    workloads.into_iter().flatten().filter_map(|it| it["name"].as_str()).all(|name| !wants_pods(release, name))
+}
+
+fn wants_pods(release: &Value, workload: &str) -> bool {
     let named = release["spec"]["workloads"].as_array().into_iter().flatten().find(|it| it["name"] == workload);
     let replicas = named.and_then(|it| it["replicas"].as_i64()).or(release["spec"]["replicas"].as_i64());
     replicas.unwrap_or(1) > 0
