@@ -149,7 +149,12 @@ pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories:
             |story| Run { scenario: story.clone(), seed: seed + number, faults: Vec::new() },
         );
         let outcome = run.play();
-        if let Some(first) = outcome.violations.first() {
+        let Some(first) = outcome.violations.first() else { continue };
+        // What fails without the mistake as well has not caught it.
+        bascule_core::mutant::set(None);
+        let as_ever = !run.play().violations.is_empty();
+        bascule_core::mutant::set(Some(mutant));
+        if !as_ever {
             let first = first.lines().next().unwrap_or_default();
             caught = Some((number + 1, format!("{first} ({})", run.scenario.name)));
             break;

@@ -2,12 +2,13 @@
 //!
 //! In: the server's own history, and what faults make the judges allow for: a decision may be as old as its news were late. Out: violations,
 //! each with the invariant that it breaks. A room for each concern: `proof` (what was once fully ready), `traffic` (S1, S2, S5),
-//! `workloads` (S3, S4), `requests` (S5, S8), `memory` (S6), `rest` (the end: liveness, truth of the status).
+//! `workloads` (S3, S4), `requests` (S5, S8), `memory` (S6), `status` (what it claims, at each write), `rest` (the end: liveness, truth of the status).
 
 mod memory;
 mod proof;
 mod requests;
 pub mod rest;
+mod status;
 mod traffic;
 mod workloads;
 
@@ -29,6 +30,7 @@ pub struct Oracle {
     pub violations: Vec<String>,
     proofs: Proofs,
     memory: memory::Memory,
+    places: status::Places,
     /// The request whose commits are judged now.
     request: Option<Request>,
     /// How old the knowledge of a decision may be.
@@ -49,6 +51,7 @@ impl Default for Oracle {
             violations: Vec::new(),
             proofs: Proofs::default(),
             memory: memory::Memory::default(),
+            places: status::Places::default(),
             request: None,
             slack: USUAL,
             hindered_until: SignedDuration::ZERO,
@@ -93,6 +96,12 @@ impl Oracle {
             self.writes += 1;
         }
         self.proofs.look(change, api, at);
+        if change.kind.full == "services" {
+            self.places.look(change, at);
+        }
+        if change.kind.full == "bascule.dev/releases" && by_us {
+            status::judge(self, change, api, at);
+        }
         match change.kind.full {
             "services" if by_us => traffic::judge(self, change, api, at),
             "apps/deployments" if by_us => workloads::judge(self, change, api, at),

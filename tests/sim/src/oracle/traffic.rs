@@ -22,7 +22,9 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
     let since = at - oracle.slack;
     let place = |track: &str| (change.namespace.clone(), release.clone(), track.to_owned());
     let what = format!("Service {} went from {:?} to {track} {revision}", change.name, before);
-    let had_users = ["blue", "green"].contains(&before.0) && oracle.proofs.alive(&place(before.0), at);
+    // Where another hand has put it is no place that its users were led to.
+    let led = ["blue", "green"].contains(&before.0) && oracle.proofs.proved(&place(before.0), before.1, SignedDuration::ZERO);
+    let had_users = led && oracle.proofs.alive(&place(before.0), at);
     match track {
         "blue" | "green" => {
             if !oracle.memory.is_good(&change.namespace, &release, track, revision) && !oracle.proofs.proved(&place(track), revision, since) {
