@@ -2,6 +2,8 @@
 //!
 //! What only holds when nothing goes wrong (how long something stays, how many writes there are) is not asked.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use bascule_scenarios::{Action, Expect, Scenario, Stage, Step, with_revisions};
 use jiff::SignedDuration;
@@ -40,8 +42,16 @@ pub async fn play(scenario: &Scenario, stage: &mut SimStage, gentle: bool) -> an
 
 /// What is not met in time.
 async fn until(expect: &Expect, within: SignedDuration, stage: &mut SimStage) -> anyhow::Result<Vec<String>> {
-    // Nothing is marked under faults.
-    let expect = Expect { unchanged: Vec::new(), ..expect.clone() };
+    // Nothing is marked under faults, and words may be others: whoever was away has not seen the reasons.
+    let expect = Expect {
+        unchanged: Vec::new(),
+        rejected_says: BTreeMap::new(),
+        candidate_says: None,
+        message: None,
+        answer: None,
+        notes: Vec::new(),
+        ..expect.clone()
+    };
     let end = stage.now() + within;
     loop {
         let unmet = expect.unmet(&stage.look().await?);

@@ -178,6 +178,13 @@ fn report(tally: &Tally, secs: f64, arguments: &Arguments) {
     println!("virtual hours      {:>10}", tally.virtual_hours());
     println!("runs per second    {rate:>10.1}   on {} threads", arguments.threads);
     println!("violations         {:>10}", tally.failed.len());
+    let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+    for (run, _) in &tally.failed {
+        *by_name.entry(&run.scenario.name).or_default() += 1;
+    }
+    for (name, count) in by_name {
+        println!("  {name:<70} {count:>6}");
+    }
     println!("faults");
     for (name, count) in &tally.faults {
         println!("  {name:<32} {count:>8}");
