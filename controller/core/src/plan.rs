@@ -83,6 +83,7 @@ pub enum Step {
     Answer {
         operation: String,
         uid: String,
+        resource_version: String,
         outcome: OperationOutcome,
         message: String,
         at: Timestamp,
@@ -91,6 +92,7 @@ pub enum Step {
     Prune {
         operation: String,
         uid: String,
+        resource_version: String,
     },
 }
 
