@@ -9,7 +9,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{Check, Deployment, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use table::{Change, Seen, Table};
 
@@ -48,9 +48,31 @@ struct Memory {
     strangers: BTreeMap<String, Sighting<u32>>,
     check: Option<Check>,
     pods: Option<PodReport>,
-    troubles: BTreeMap<String, (u32, Trouble)>,
+    troubles: BTreeMap<String, Failing>,
     uncertain: BTreeSet<Object>,
 }
+
+/// A step that fails since then, so many times in a row.
+#[derive(Debug)]
+struct Failing {
+    failures: u32,
+    since: Timestamp,
+    trouble: Trouble,
+}
+
+/// How long a failure may be nobody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It may heal at the next attempt.
+    Once,
+    /// The API server asks for silence, and the gate is closed anyway: only a long one matters.
+    Throttled,
+}
+
+/// The API server may ask for silence that long before a person should know.
+const SILENCE: SignedDuration = SignedDuration::from_secs(10);
+/// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
+const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The answer to a read.
 #[derive(Clone, Debug)]
@@ -101,9 +123,8 @@ impl Cache {
     // Replies to our own writes.
 
     pub(crate) fn show_release(&mut self, release: &SlimRelease) {
-        if let Ok(kept) = release.kept() {
-            self.releases.show(Seen::of(&release.metadata), release.metadata.name.clone().unwrap_or_default(), kept);
-        }
+        let kept = release.kept().unwrap_or_else(|_| release.unreadable());
+        self.releases.show(Seen::of(&release.metadata), release.metadata.name.clone().unwrap_or_default(), kept);
     }
 
     /// A Deployment as our write left it.
@@ -203,13 +224,19 @@ impl Cache {
     // Failures.
 
     /// A step failed: it is not tried again for a while that grows.
-    pub(crate) fn failed(&mut self, key: &Key, target: &str, message: String, now: Timestamp) {
-        let failures = self.memory(key).troubles.get(target).map_or(0, |(failures, _)| *failures) + 1;
+    pub(crate) fn failed(&mut self, key: &Key, target: &str, message: String, patience: Patience, now: Timestamp) {
+        // One that nobody has tried again for long belongs to another story.
+        let known = self.memory(key).troubles.get(target).filter(|failing| failing.trouble.retry_at + OBSOLETE > now);
+        let (failures, since) = known.map_or((1, now), |failing| (failing.failures.saturating_add(1), failing.since));
+        let lasting = match patience {
+            Patience::Once => failures > 1,
+            Patience::Throttled => now.duration_since(since) > SILENCE,
+        };
         // A second at first: a person who watches sees it come back.
         let delay = pause(failures.saturating_add(4), &mut self.random);
-        let retry_at = now + jiff::SignedDuration::try_from(delay).unwrap_or_default();
-        let trouble = Trouble { target: target.to_owned(), message, retry_at };
-        self.memory(key).troubles.insert(target.to_owned(), (failures, trouble));
+        let retry_at = now + SignedDuration::try_from(delay).unwrap_or_default();
+        let trouble = Trouble { target: target.to_owned(), message, retry_at, lasting };
+        self.memory(key).troubles.insert(target.to_owned(), Failing { failures, since, trouble });
     }
 
     pub(crate) fn succeeded(&mut self, key: &Key, target: &str) {
@@ -237,6 +264,11 @@ impl Cache {
         self.memory.remove(key);
     }
 
+    /// It exists, and cannot be read: nothing may be decided about it, nor said of it.
+    pub(crate) fn is_unreadable(&self, key: &Key) -> bool {
+        self.releases.get(&key.namespace, &key.name).is_some_and(|release| release.unreadable)
+    }
+
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.releases.names().map(|(namespace, name)| Key { namespace: namespace.clone(), name: name.clone() }).collect()
     }
@@ -253,4 +285,34 @@ pub(crate) fn replica_set(object: &SlimReplicaSet) -> (String, ReplicaSet) {
 
 pub(crate) fn slice(object: &SlimSlice) -> (String, Slice) {
     (release_of(kube::Resource::meta(object)), object.view())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn lasting(failures: &[(i64, Patience)]) -> Vec<bool> {
+        let (mut cache, key) = (Cache::new(1), Key { namespace: "shop".into(), name: "web".into() });
+        let fails = |(seconds, patience): &(i64, Patience)| {
+            cache.failed(&key, "service/web", "why".into(), *patience, at(*seconds));
+            cache.memory(&key).troubles["service/web"].trouble.lasting
+        };
+        failures.iter().map(fails).collect()
+    }
+
+    #[test]
+    fn what_heals_at_the_next_attempt_is_not_said() {
+        assert_eq!(lasting(&[(0, Patience::Once), (1, Patience::Once)]), [false, true]);
+        assert_eq!(lasting(&[(0, Patience::Once), (3_600, Patience::Once)]), [false, false], "another story");
+    }
+
+    #[test]
+    fn silence_is_said_only_when_it_is_long() {
+        let silent = |seconds: i64| (seconds, Patience::Throttled);
+        assert_eq!(lasting(&[silent(0), silent(2), silent(9), silent(11)]), [false, false, false, true]);
+    }
 }

@@ -17,8 +17,10 @@ use crate::{clock::Clock, metrics::Metrics, tasks::Tasks};
 
 /// Three for each of 300 releases at once, with room to spare.
 const CAPACITY: usize = 2_048;
-/// The API server cuts longer notes.
+/// In bytes; the API server refuses an Event with a longer note.
 const LONGEST_NOTE: usize = 1_024;
+/// A name has at most 253 characters, and time and count need up to 34.
+const LONGEST_PREFIX: usize = 200;
 
 #[derive(Debug)]
 pub(crate) struct Emitter {
@@ -81,13 +83,14 @@ async fn emit(client: Client, mut receiver: mpsc::Receiver<Message>, metrics: Me
 }
 
 fn body(message: &Message, count: u64) -> serde_json::Value {
-    let note: String = message.note.message.chars().take(LONGEST_NOTE).collect();
+    let note = cut(&message.note.message, LONGEST_NOTE);
+    let prefix = cut(&message.release, LONGEST_PREFIX).trim_end_matches(['.', '-']);
     json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
             // Time and a count: unique also when two are written in one millisecond.
-            "name": format!("{}.{:x}.{count:x}", message.release, message.at.as_microsecond()),
+            "name": format!("{prefix}.{:x}.{count:x}", message.at.as_microsecond()),
             "namespace": message.namespace,
         },
         "eventTime": format!("{:.6}", message.at),
@@ -105,4 +108,29 @@ fn body(message: &Message, count: u64) -> serde_json::Value {
         },
         "note": note,
     })
+}
+
+/// The beginning of a text, so many bytes at most.
+fn cut(text: &str, longest: usize) -> &str {
+    let end = text.char_indices().map(|(start, c)| start + c.len_utf8()).take_while(|end| *end <= longest).last();
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use bascule_core::NoteKind;
+
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_release_with_the_longest_name_is_taken() {
+        let release = format!("{}.{}", "r".repeat(199), "x".repeat(53));
+        let note = Note { kind: NoteKind::Rejected, message: "ä".repeat(900) };
+        let at = "2026-01-05T10:00:00Z".parse().unwrap();
+        let body = body(&Message { namespace: "shop".into(), release, uid: "u".into(), note, at }, u64::MAX);
+        let name = body["metadata"]["name"].as_str().unwrap();
+        assert!(name.len() <= 253 && !name.contains(".."), "{name}");
+        assert_eq!(body["note"].as_str().unwrap().len(), LONGEST_NOTE);
+        assert_eq!(body["regarding"]["name"].as_str().unwrap().len(), 253);
+    }
 }

@@ -16,9 +16,13 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{cache::Object, queue::Key, shell::Shell};
+use crate::{
+    cache::{Object, Patience},
+    queue::Key,
+    shell::Shell,
+};
 use fault::Fault;
-pub(crate) use write::{answer, describe};
+pub(crate) use write::{answer, describe, prune};
 
 /// Requests at the same time: enough to keep an API server busy, few enough not to be its storm.
 const WRITES_AT_ONCE: usize = 32;
@@ -139,9 +143,10 @@ fn settle(shell: &Shell, key: &Key, target: &str, what: &str, object: Option<Obj
 }
 
 fn remember(shell: &Shell, key: &Key, target: &str, what: &str, fault: &Fault) {
-    let message = format!("could not {what}: {fault}");
+    let message = fault::one_line(&format!("could not {what}: {fault}"));
     tracing::warn!(release = %key, target, category = fault.category(), "{message}");
-    shell.cache().failed(key, target, message, shell.clock.now());
+    let patience = if matches!(fault, Fault::Throttled(_)) { Patience::Throttled } else { Patience::Once };
+    shell.cache().failed(key, target, message, patience, shell.clock.now());
 }
 
 /// Reads what a write without an answer has left in doubt. False: it could not be read either.

@@ -8,10 +8,7 @@ pub(crate) mod backoff;
 pub(crate) mod lane;
 mod state;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -53,12 +50,6 @@ impl Queue {
     /// Something happened to this Release.
     pub(crate) fn push(&self, key: Key, lane: Lane) {
         self.lock().push(key, lane, Instant::now());
-        self.changed.notify_one();
-    }
-
-    /// Look again after this time, unless something happens before.
-    pub(crate) fn push_after(&self, key: Key, delay: Duration) {
-        self.lock().wake(key, Instant::now() + delay);
         self.changed.notify_one();
     }
 

@@ -194,8 +194,14 @@ async fn resync(shell: Arc<Shell>, end: CancellationToken) {
         }
         let keys = shell.cache().keys();
         let step = RESYNC / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX) / 2;
-        for (index, key) in (0..).zip(keys) {
-            shell.queue.push_after(key, step * index);
+        for key in keys {
+            // Not by the queue's timers: they are for what is due, and what is only to be sure must stay behind it.
+            shell.queue.push(key, Lane::Resync);
+            tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                () = tokio::time::sleep(step) => {}
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod kept;
 pub(crate) mod kinds;
+mod lenient;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -172,7 +173,7 @@ const RELEASES: Kept<SlimRelease, KeptRelease> = Kept {
             Err(error) => {
                 let namespace = release.metadata.namespace.as_deref().unwrap_or_default();
                 tracing::error!(release = format!("{namespace}/{name}"), error = %error, "this Release cannot be read and is left alone");
-                None
+                Some((name, release.unreadable()))
             }
         }
     },

@@ -10,6 +10,7 @@ use bascule_core::{
     Next, Plan, decide,
     mutant::{self, Mutant},
 };
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ const LOOK_WHEN_BEHIND: u32 = 3;
 const AT_MOST_BEHIND: u32 = 8;
 /// A Release that is created together with an Operation on it may be seen a moment later.
 const ORPHAN_AFTER: SignedDuration = SignedDuration::from_secs(2);
+/// The answer that there is no such Release is kept that long for whoever asked.
+const ORPHAN_KEPT: SignedDuration = SignedDuration::from_hours(1);
 
 pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
     tokio::select! {
@@ -43,7 +46,12 @@ pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             key = shell.queue.next() => key,
         };
-        let outcome = consider(&shell, &key, &stop).await;
+        // A panic is a mistake of ours about one Release: it must not take the worker and its key with it.
+        let outcome = AssertUnwindSafe(consider(&shell, &key, &stop)).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(release = %key, "a plan panicked while it was carried out; this Release is tried again");
+            shell.metrics.decided("panicked");
+            Outcome::Failed
+        });
         shell.queue.done(&key, outcome);
     }
 }
@@ -126,32 +134,53 @@ fn steps(plan: &Plan) -> String {
 async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
     let asked: Vec<_> = {
         let mut cache = shell.cache();
-        if !cache.releases.synced() {
+        // One that cannot be read is there all the same: to refuse what is asked of it would be a lie.
+        if !cache.releases.synced() || cache.is_unreadable(key) {
             return Outcome::Rest(None);
         }
         cache.forget(key);
-        cache
-            .operations
-            .of_release(&key.namespace, &key.name)
-            .map(|(_, operation)| operation.clone())
-            .filter(|it| !it.answered)
-            .collect()
+        cache.operations.of_release(&key.namespace, &key.name).map(|(_, operation)| operation.clone()).collect()
     };
     shell.images.forget(key);
     let now = shell.clock.now();
-    let mut later = None;
-    for operation in asked {
-        let due = operation.created + ORPHAN_AFTER;
+    let mut later: Option<Timestamp> = None;
+    let (mut answered, unanswered): (Vec<_>, Vec<_>) = asked.into_iter().partition(|operation| operation.answered);
+    for operation in unanswered {
+        let due = after(operation.created, ORPHAN_AFTER);
         if now < due {
-            later = Some(until(now, due));
+            later = Some(later.map_or(due, |later| later.min(due)));
             continue;
         }
         let message = format!("there is no Release {} in namespace {}", key.name, key.namespace);
         let status = json!({"outcome": "Refused", "message": message, "at": now});
-        if let Err(fault) = execute::answer(shell, &key.namespace, (&operation.name, &operation.uid), status).await {
+        let seen = (operation.name.as_str(), operation.uid.as_str(), operation.resource_version.as_str());
+        if let Err(fault) = execute::answer(shell, key, seen, status).await {
             tracing::warn!(release = %key, operation = operation.name, "could not answer: {fault}");
             return Outcome::Failed;
         }
+        // The answer that is in the cache now brings it back here, when it is time to delete it.
+        let due = now + ORPHAN_KEPT;
+        later = Some(later.map_or(due, |later| later.min(due)));
     }
-    Outcome::Rest(later)
+    // Nobody else will ever delete them.
+    answered.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    let surplus = answered.len().saturating_sub(shell.policy.keep_operations);
+    for (index, operation) in answered.iter().enumerate() {
+        let due = after(operation.created, ORPHAN_KEPT);
+        if index >= surplus && now < due {
+            later = Some(later.map_or(due, |later| later.min(due)));
+            continue;
+        }
+        let seen = (operation.name.as_str(), operation.uid.as_str(), operation.resource_version.as_str());
+        if let Err(fault) = execute::prune(shell, key, seen).await {
+            tracing::warn!(release = %key, operation = operation.name, "could not delete an old Operation: {fault}");
+            return Outcome::Failed;
+        }
+    }
+    Outcome::Rest(later.map(|at| until(now, at)))
+}
+
+/// A time stamp of others may be any.
+fn after(at: Timestamp, delay: SignedDuration) -> Timestamp {
+    at.checked_add(delay).unwrap_or(Timestamp::MAX)
 }

@@ -62,9 +62,9 @@ fn pod_template(workload: &RenderedWorkload, track: Track, revision: &str, ident
     template
 }
 
-/// `<service>-preview`: the team's Service as it is, on the given track.
-pub(crate) fn preview(release: &ReleaseView, service: &Service, track: &str) -> Value {
-    json!({
+/// `<service>-preview`: the team's Service as it is, on the given track. `known` is the uid of the one that exists.
+pub(crate) fn preview(release: &ReleaseView, service: &Service, track: &str, known: Option<&str>) -> Value {
+    let mut body = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
@@ -74,7 +74,11 @@ pub(crate) fn preview(release: &ReleaseView, service: &Service, track: &str) -> 
             "ownerReferences": [owner(release)],
         },
         "spec": { "selector": preview_selector(service, track), "ports": service.ports },
-    })
+    });
+    if let Some(uid) = known {
+        body["metadata"]["uid"] = json!(uid);
+    }
+    body
 }
 
 pub(crate) fn preview_selector(service: &Service, track: &str) -> BTreeMap<String, String> {

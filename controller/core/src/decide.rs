@@ -14,7 +14,7 @@ mod traffic;
 mod workloads;
 
 use bascule_crds::{Candidate, RejectReason, Rejection, ReleaseStatus};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     mutant::{self, Mutant},
@@ -118,12 +118,16 @@ impl<'a> Decision<'a> {
     fn into_plan(mut self) -> Plan {
         for trouble in &self.observed.troubles {
             if trouble.retry_at > self.now {
-                let held = |step: &Step| step.target() != trouble.target;
-                self.traffic.retain(held);
-                self.work.retain(held);
-                self.tidy.retain(held);
+                let free = |step: &Step| step.target() != trouble.target;
+                let planned = self.planned();
+                self.traffic.retain(free);
+                self.work.retain(free);
+                self.tidy.retain(free);
                 self.reads.retain(|read| read.target() != trouble.target);
-                self.look_at(trouble.retry_at);
+                // What nobody wants any more need not be looked at again.
+                if self.planned() < planned || (trouble.target == STATUS && self.next != *self.stored) {
+                    self.look_at(trouble.retry_at);
+                }
             }
         }
         // What must be remembered first cannot be passed over: then nothing but traffic is moved until it is written.
@@ -146,6 +150,10 @@ impl<'a> Decision<'a> {
         self.reads.sort();
         self.reads.dedup();
         Plan { next, reads: self.reads, wake: self.wake, notes }
+    }
+
+    fn planned(&self) -> usize {
+        self.traffic.len() + self.work.len() + self.tidy.len() + self.reads.len()
     }
 
     /// Look again at `at`, if that is still to come.
@@ -193,4 +201,9 @@ impl<'a> Decision<'a> {
 
 fn note(kind: NoteKind, message: String) -> Note {
     Note { kind, message }
+}
+
+/// A time in a status may be any that the schema lets in: one past the end of time is the end of time.
+fn later(at: Timestamp, delay: SignedDuration) -> Timestamp {
+    at.checked_add(delay).unwrap_or(Timestamp::MAX)
 }

@@ -185,6 +185,7 @@ impl Endpoints {
 pub struct OperationView {
     pub name: String,
     pub uid: String,
+    pub resource_version: String,
     pub created: Timestamp,
     pub spec: OperationSpec,
     /// Its status already has an outcome.
@@ -224,4 +225,6 @@ pub struct Trouble {
     pub target: String,
     pub message: String,
     pub retry_at: Timestamp,
+    /// It did not heal at the next attempt: worth a word in the status. Before that the word and its end would be two writes for nothing.
+    pub lasting: bool,
 }

@@ -85,6 +85,7 @@ pub enum Step {
     Answer {
         operation: String,
         uid: String,
+        resource_version: String,
         outcome: OperationOutcome,
         message: String,
         at: Timestamp,
@@ -93,6 +94,7 @@ pub enum Step {
     Prune {
         operation: String,
         uid: String,
+        resource_version: String,
     },
 }
 

@@ -3,7 +3,7 @@
 //! In: spec, namespace label, answers of the registries. Out: [`Rendered`], or [`Blocked`] with the reason.
 //! The revision is a hash of the user's text after substitution, never of this program's types: an upgrade changes no revision.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bascule_crds::{ReleaseSpec, Resolve, ResolvedArtifact, Track};
 use serde_json::{Value, json};
@@ -58,6 +58,10 @@ pub struct RenderedWorkload {
     pub replicas: i32,
     /// The pod template; only `$(release.track)` and `$(release.revision)` are still open.
     pub template: Value,
+    /// The pod template as the user wrote it, and what its names stand for: a text that a name stands for is never read as a name, so
+    /// what is open is put into this one.
+    source: Value,
+    variables: Arc<Variables>,
 }
 
 impl RenderedWorkload {
@@ -69,13 +73,11 @@ impl RenderedWorkload {
 
     /// The pod template for one track.
     pub(crate) fn on(&self, track: Track, revision: &str) -> Value {
-        let variables: Variables = [
-            (TRACK_VARIABLE.to_owned(), Meaning::Text(track.to_string())),
-            (REVISION_VARIABLE.to_owned(), Meaning::Text(revision.to_owned())),
-        ]
-        .into();
-        // Only these two are left; a template that names another one was refused when it was rendered.
-        substitute(&self.template, "", &variables).unwrap_or_else(|_| self.template.clone())
+        let mut variables = Variables::clone(&self.variables);
+        variables.insert(TRACK_VARIABLE.to_owned(), Meaning::Text(track.to_string()));
+        variables.insert(REVISION_VARIABLE.to_owned(), Meaning::Text(revision.to_owned()));
+        // A template that names something unknown was refused when it was rendered.
+        substitute(&self.source, "", &variables).unwrap_or_else(|_| self.template.clone())
     }
 }
 
@@ -105,12 +107,18 @@ pub(crate) fn render(observed: &Observed) -> Result<Rendered, Blocked> {
             resolve(observed, &artifact.name, &artifact.image.reference, artifact.image.resolve, &path)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let variables = variables(observed, &artifacts)?;
+    let variables = Arc::new(variables(observed, &artifacts)?);
     let mut workloads = Vec::with_capacity(spec.workloads.len());
     for (index, workload) in spec.workloads.iter().enumerate() {
         let path = format!("spec.workloads[{index}].template");
         let template = substitute(&workload.template, &path, &variables).map_err(|error| Blocked::Invalid(error.to_string()))?;
-        workloads.push(RenderedWorkload { name: workload.name.clone(), replicas: replicas(spec, workload.replicas), template });
+        workloads.push(RenderedWorkload {
+            name: workload.name.clone(),
+            replicas: replicas(spec, workload.replicas),
+            template,
+            source: workload.template.clone(),
+            variables: variables.clone(),
+        });
     }
     let revision = revision(&workloads);
     let version = version(&artifacts, &revision);

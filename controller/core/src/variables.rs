@@ -9,6 +9,10 @@ use serde_json::Value;
 
 /// The roots that are ours. Anything else with a dot is left alone.
 const ROOTS: [&str; 4] = ["env", "vars", "artifacts", "release"];
+/// Of a name that does not exist so much is shown: it is the user's own text and may be of any length.
+const SHOWN: usize = 80;
+/// So many of the names that do exist: sixteen artifacts make more than fifty.
+const KNOWN_SHOWN: usize = 6;
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,11 +89,30 @@ fn lookup(name: &str, path: &str, variables: &Variables) -> Result<String, Varia
     match variables.get(name) {
         Some(Meaning::Text(text)) => Ok(text.clone()),
         Some(Meaning::Missing(why)) => Err(wrong(format!("$({name}) {why}"))),
-        None => {
-            let known: Vec<_> = variables.keys().map(|known| format!("$({known})")).collect();
-            Err(wrong(format!("there is no $({name}); known are {}", known.join(", "))))
-        }
+        None => Err(wrong(format!("there is no $({}); known are {}", shown(name), alternatives(name, variables)))),
     }
+}
+
+/// The name as a message may repeat it: on one line, without what a terminal obeys, and not at any length.
+fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if name.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Those of the same root first: one of them is probably meant.
+fn alternatives(name: &str, variables: &Variables) -> String {
+    let root = |name: &str| name.split_once('.').map(|(root, _)| root.to_owned());
+    let (near, far): (Vec<_>, Vec<_>) = variables.keys().partition(|known| root(known) == root(name));
+    let mut named: Vec<_> = near.into_iter().chain(far).map(|known| format!("$({known})")).collect();
+    let more = named.len().saturating_sub(KNOWN_SHOWN);
+    named.truncate(KNOWN_SHOWN);
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    named.join(", ")
 }
 
 #[cfg(test)]
@@ -143,6 +166,18 @@ mod tests {
     fn a_name_without_a_value_says_why() {
         let error = substitute(&json!("$(artifacts.web.tag)"), "p", &table()).unwrap_err();
         assert_eq!(error.to_string(), "p: $(artifacts.web.tag) has no tag");
+    }
+
+    #[test]
+    fn a_long_list_of_names_is_cut_and_begins_with_the_likely_ones() {
+        let many: Variables = (10..30).map(|n| (format!("artifacts.a{n}.image"), Meaning::Text(String::new()))).collect();
+        let variables = many.into_iter().chain(table()).collect();
+        let error = substitute(&json!("$(env.nmae)"), "p", &variables).unwrap_err();
+        assert_eq!(
+            error.message,
+            "there is no $(env.nmae); known are $(env.name), $(artifacts.a10.image), $(artifacts.a11.image), $(artifacts.a12.image), \
+             $(artifacts.a13.image), $(artifacts.a14.image), and 17 more"
+        );
     }
 
     proptest! {

@@ -6,11 +6,9 @@ use bascule_core::{Endpoints, Observed, ReleaseView, Service, Sight};
 use bascule_crds::names;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cache, Memory};
+use super::{Cache, Memory, OBSOLETE};
 use crate::queue::Key;
 
-/// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
-const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
 /// Why something is unknown right after the start.
 const NOT_YET: &str = "not read yet";
 
@@ -52,7 +50,7 @@ impl Cache {
             check: memory.check.clone(),
             pods: memory.pods.clone(),
             // One that is long due and was not tried again is about something that nobody wants any more.
-            troubles: memory.troubles.values().map(|(_, it)| it).filter(|it| it.retry_at + OBSOLETE > now).cloned().collect(),
+            troubles: memory.troubles.values().map(|it| &it.trouble).filter(|it| it.retry_at + OBSOLETE > now).cloned().collect(),
         })
     }
 

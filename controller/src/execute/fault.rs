@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use kube::{Error, core::Status};
 
+/// The code of a refusal that says: another owner has it.
+pub(super) const OWNED: u16 = 409;
+/// Messages go into conditions and into a column of `kubectl get`.
+const LONGEST: usize = 1_024;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// 409 or 404: the object is not as the cache shows it.
     #[error("the object has changed meanwhile")]
     Behind,
-    /// 400, 403, 422, and the 500 of a body that does not fit: repeating the same will not help; an admission policy or a quota may.
+    /// 400, 403, 422, the 409 of a field that belongs to somebody else, and the 500 of a body that does not fit: repeating the same will not help; an admission policy or a quota may.
     #[error("the API server refuses: {message}")]
     Refused { code: u16, message: String },
     /// 429.
@@ -27,6 +32,7 @@ impl Fault {
     pub(super) fn of(error: Error) -> Self {
         match error {
             Error::Api(status) => match status.code {
+                409 if is_owned(&status) => Self::Refused { code: OWNED, message: status.message.clone() },
                 404 | 409 => Self::Behind,
                 422 if is_another_object(&status) => Self::Behind,
                 400 | 403 | 405 | 422 => Self::Refused { code: status.code, message: status.message.clone() },
@@ -70,10 +76,27 @@ fn is_another_object(status: &Status) -> bool {
     !causes.is_empty() && causes.iter().all(|cause| cause.field == "metadata.uid")
 }
 
+/// What we were to create exists, and its fields have other owners.
+fn is_owned(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "FieldManagerConflict")
+}
+
 /// A server-side apply with an unknown field, a wrong type, a name twice or a bad quantity is answered with 500 (1.36), although
 /// it is the body that is wrong and the same body will never be taken.
 fn is_about_the_body(message: &str) -> bool {
     ["failed to create typed patch object", "failed to convert new object"].iter().any(|start| message.starts_with(start))
+}
+
+/// Text of others as a status can show it: on one line, without what a terminal obeys, and not at any length.
+pub(super) fn one_line(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 /// The whole chain of causes: the last one usually says what it was.
@@ -117,6 +140,20 @@ mod tests {
         let causes = |field: &str| json!({"code": 422, "message": "is invalid", "details": {"causes": [{"field": field, "message": "field is immutable"}]}});
         assert!(matches!(answered(causes("metadata.uid")), Fault::Behind));
         assert!(matches!(answered(causes("spec.selector")), Fault::Refused { .. }));
+    }
+
+    #[test]
+    fn an_object_of_another_owner_is_refused_and_one_that_has_changed_is_behind() {
+        let cause = json!({"reason": "FieldManagerConflict", "field": ".spec.replicas", "message": "conflict with \"helm\""});
+        let owned = json!({"code": 409, "message": "Apply failed with 1 conflict", "details": {"causes": [cause]}});
+        assert!(matches!(answered(owned), Fault::Refused { code: OWNED, .. }));
+        assert!(matches!(answered(json!({"code": 409, "message": "the object has been modified"})), Fault::Behind));
+    }
+
+    #[test]
+    fn what_others_say_fits_into_a_status() {
+        assert_eq!(one_line("exit\n\tcode \u{1b}[31m1\r\n"), "exit code [31m1");
+        assert_eq!(one_line(&"ä".repeat(3_000)).chars().count(), LONGEST + 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bascule_crds::{Track, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Event, Pod},
+    api::core::v1::{ContainerStatus, Event, Pod},
 };
 use kube::{
     Api, Resource,
@@ -16,7 +16,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::fault::Fault;
+use super::fault::{Fault, one_line};
 use crate::{
     cache::Object,
     queue::Key,
@@ -27,8 +27,10 @@ use crate::{
     },
 };
 
-/// A report names this many pods; the others usually say the same.
-const PODS_NAMED: usize = 3;
+/// Different sentences in one report.
+const SENTENCES: usize = 3;
+/// Events of one pod and one reason: the kubelet counts up the same ones, so there are few.
+const EVENTS: u32 = 50;
 
 /// True when something was read; a read that was made a moment ago is not made again.
 pub(super) async fn read(shell: &Arc<Shell>, key: &Key, observed: &Observed, read: &Read) -> Result<bool, Fault> {
@@ -151,26 +153,53 @@ impl Reader<'_> {
     async fn reasons(&self, revision: &str, track: Track) -> Result<Vec<String>, Fault> {
         let labels = format!("{}={},{}={track},{}={revision}", names::RELEASE, self.key.name, names::TRACK, names::REVISION);
         let pods = self.list::<Pod>(&ListParams::default().labels(&labels)).await?;
-        let unready: Vec<_> = pods.items.iter().filter(|pod| !is_ready(pod)).collect();
-        let mut reasons = Vec::new();
-        for pod in unready.iter().take(PODS_NAMED) {
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            let reason = match said(pod) {
-                Some(reason) => Some(reason),
-                // It runs and is not ready: only its Events know what the probe got.
-                None if reasons.is_empty() => self.probe(&name).await?,
-                None => None,
-            };
-            reasons.push(format!("pod {name}: {}", reason.unwrap_or_else(|| "running, not ready".to_owned())));
+        let unready = pods.items.iter().filter(|pod| !is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+        let mut said: BTreeMap<(&str, String), usize> = BTreeMap::new();
+        let mut silent: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+        for pod in unready {
+            match pod_says(pod) {
+                Some(sentence) => *said.entry((workload(pod), one_line(&sentence))).or_default() += 1,
+                None => silent.entry(workload(pod)).or_default().push(pod),
+            }
         }
-        Ok(reasons)
+        // They run and are not ready: only Events know what the probe got. One of a workload is asked; the others usually say the same.
+        for (workload, mut silent) in silent.into_iter().take(SENTENCES) {
+            silent.sort_by_key(|pod| &pod.metadata.name);
+            let Some(pod) = silent.first() else { continue };
+            let sentence = self.probe(pod).await?.unwrap_or_else(|| "running, not ready".to_owned());
+            *said.entry((workload, one_line(&sentence))).or_default() += silent.len();
+        }
+        // Without names, and in the order of their text: what has not changed reads the same at the next look.
+        let counted = said.into_iter().take(SENTENCES).map(|((workload, sentence), count)| match count {
+            1 => format!("{workload}: {sentence}"),
+            more => format!("{workload}, {more} pods: {sentence}"),
+        });
+        Ok(counted.collect())
     }
 
-    async fn probe(&self, pod: &str) -> Result<Option<String>, Fault> {
-        let fields = format!("involvedObject.kind=Pod,involvedObject.name={pod},reason=Unhealthy");
-        let events = self.list::<Event>(&ListParams::default().fields(&fields).limit(20)).await?;
-        Ok(events.items.into_iter().next_back().and_then(|event| event.message))
+    async fn probe(&self, pod: &Pod) -> Result<Option<String>, Fault> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let fields = format!("involvedObject.kind=Pod,involvedObject.name={name},reason=Unhealthy");
+        let events = self.list::<Event>(&ListParams::default().fields(&fields).limit(EVENTS)).await?;
+        let newest = events.items.into_iter().max_by_key(happened);
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).filter(|ip| !ip.is_empty());
+        Ok(newest.and_then(|event| event.message).map(|message| match address {
+            Some(address) => message.replace(address, "its address"),
+            None => message,
+        }))
     }
+}
+
+fn workload(pod: &Pod) -> &str {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::WORKLOAD)).map_or("", String::as_str)
+}
+
+/// When an Event was seen last: one that repeats is one object, and lists come in the order of names.
+fn happened(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let created = event.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    series.max(last).or(event.event_time.as_ref().map(|time| time.0)).or(created)
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -178,8 +207,9 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// What the pod's status says: not scheduled, image, crash.
-fn said(pod: &Pod) -> Option<String> {
+/// What the pod's status says: not scheduled, image, crash. A container that crashes in a loop runs, ends and waits in turn, and an image
+/// that cannot be pulled is tried and waited for in turn: the sentence is the same all the time.
+fn pod_says(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let unscheduled =
         status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
@@ -187,30 +217,88 @@ fn said(pod: &Pod) -> Option<String> {
         return Some(format!("not scheduled: {}", condition.message.clone().unwrap_or_default()));
     }
     let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    containers.filter(|container| !container.ready).find_map(|container| {
-        let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-        let ended = |ended: &k8s_openapi::api::core::v1::ContainerStateTerminated| {
-            let message = ended.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-            format!(
-                "container {} ended with exit code {} ({}){message}",
-                container.name,
-                ended.exit_code,
-                ended.reason.as_deref().unwrap_or("no reason")
-            )
+    containers.filter(|container| !container.ready).find_map(container_says)
+}
+
+fn container_says(container: &ContainerStatus) -> Option<String> {
+    let name = &container.name;
+    let (state, last) = (container.state.as_ref(), container.last_state.as_ref());
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let reason = waiting.map(|waiting| waiting.reason.as_deref().unwrap_or("waiting"));
+    let message = waiting.and_then(|waiting| waiting.message.as_deref());
+    match reason {
+        // Its message counts the seconds and names the pod; how the container ended says more.
+        None | Some("CrashLoopBackOff") => {}
+        Some("ErrImagePull" | "ImagePullBackOff") => {
+            let cause = message.map(|text| text.split_once(": ErrImagePull: ").map_or(text, |(_, cause)| cause));
+            return Some(with(format!("container {name}: ErrImagePull"), cause));
+        }
+        Some(other) => return Some(with(format!("container {name}: {other}"), message)),
+    }
+    let ended = state.and_then(|state| state.terminated.as_ref()).or_else(|| last.and_then(|last| last.terminated.as_ref()));
+    if let Some(ended) = ended {
+        let why = ended.reason.as_deref().unwrap_or("no reason");
+        return Some(with(
+            format!("container {name} ended with exit code {} ({why})", ended.exit_code),
+            ended.message.as_deref(),
+        ));
+    }
+    reason.map(|reason| format!("container {name}: {reason}"))
+}
+
+fn with(sentence: String, more: Option<&str>) -> String {
+    match more.filter(|more| !more.is_empty()) {
+        Some(more) => format!("{sentence}: {more}"),
+        None => sentence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn says(status: &serde_json::Value) -> Option<String> {
+        pod_says(&serde_json::from_value(json!({"status": status})).unwrap())
+    }
+
+    #[test]
+    fn a_crash_loop_says_the_same_all_the_time() {
+        let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "no database"}});
+        let container = |state: &serde_json::Value, last: &serde_json::Value| {
+            let status = json!({"name": "web", "ready": false, "restartCount": 3, "image": "i", "imageID": "", "state": state, "lastState": last});
+            says(&json!({"containerStatuses": [status]}))
         };
-        let state = container.state.as_ref()?;
-        if let Some(terminated) = &state.terminated {
-            return Some(ended(terminated));
+        let waits = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container=web pod=web-x7k2p"}});
+        let phases = [container(&ended, &json!({})), container(&waits, &ended), container(&json!({"running": {}}), &ended)];
+        for phase in phases {
+            assert_eq!(phase.as_deref(), Some("container web ended with exit code 1 (Error): no database"));
         }
-        let waiting = state.waiting.as_ref()?;
-        let reason = waiting.reason.as_deref().unwrap_or("waiting");
-        match last {
-            Some(last) => Some(format!("{reason}: {}", ended(last))),
-            None => Some(format!(
-                "container {}: {reason}{}",
-                container.name,
-                waiting.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default()
-            )),
-        }
-    })
+        assert_eq!(container(&waits, &json!({})).as_deref(), Some("container web: CrashLoopBackOff"));
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_says_the_same_all_the_time() {
+        let waiting = |reason: &str, message: &str| {
+            let state = json!({"waiting": {"reason": reason, "message": message}});
+            let status = json!({"name": "web", "ready": false, "restartCount": 0, "image": "i", "imageID": "", "state": state});
+            says(&json!({"containerStatuses": [status]}))
+        };
+        let tried = waiting("ErrImagePull", "r/web:v9: not found");
+        assert_eq!(tried.as_deref(), Some("container web: ErrImagePull: r/web:v9: not found"));
+        assert_eq!(waiting("ImagePullBackOff", "Back-off pulling image \"r/web:v9\": ErrImagePull: r/web:v9: not found"), tried);
+    }
+
+    #[test]
+    fn the_newest_event_is_not_the_last_in_the_list() {
+        let event = |name: &str, last: &str| -> Event {
+            serde_json::from_value(
+                json!({"metadata": {"name": name}, "involvedObject": {}, "lastTimestamp": last, "message": name}),
+            )
+            .unwrap()
+        };
+        let events = [event("a", "2026-01-05T10:00:09Z"), event("b", "2026-01-05T10:00:01Z")];
+        assert_eq!(events.into_iter().max_by_key(happened).unwrap().message.as_deref(), Some("a"));
+    }
 }

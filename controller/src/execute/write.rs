@@ -15,7 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use super::fault::{Fault, OWNED, one_line};
 use crate::{
     cache::Object,
     queue::Key,
@@ -68,7 +68,11 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
             }
             let reply =
                 writer.patch::<SlimDeployment>(&deployment, Patch::Merge(&body), Object::Deployment(deployment.clone())).await?;
-            shell.cache().show_deployment(&reply, true);
+            // One generation more is this write. Two: another hand came in between, without a precondition to keep it out; and where
+            // another hand's edit was in it before, it still is.
+            let alone = stood(observed, &deployment)
+                .is_some_and(|before| (before..=before.saturating_add(1)).contains(&reply.view().generation));
+            shell.cache().show_deployment(&reply, alone);
             Ok(())
         }
         Step::DeleteDeployment { deployment, uid, resource_version } => {
@@ -90,28 +94,24 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
             shell.cache().drop_service(key, &service);
             Ok(())
         }
-        Step::Answer { operation, uid, outcome, message, at } => {
-            answer(shell, &key.namespace, (&operation, &uid), json!({"outcome": outcome, "message": message, "at": at})).await
+        Step::Answer { operation, uid, resource_version, outcome, message, at } => {
+            let status = json!({"outcome": outcome, "message": message, "at": at});
+            answer(shell, key, (&operation, &uid, &resource_version), status).await
         }
-        Step::Prune { operation, uid } => {
-            writer.delete::<SlimOperation>(&operation, &uid, None).await?;
-            shell.cache().operations.drop(&(key.namespace.clone(), operation));
-            Ok(())
-        }
+        Step::Prune { operation, uid, resource_version } => prune(shell, key, (&operation, &uid, &resource_version)).await,
     }
 }
 
-/// Writes the outcome of an Operation; also of one whose Release does not exist.
-pub(crate) async fn answer(
-    shell: &Arc<Shell>,
-    namespace: &str,
-    (operation, uid): (&str, &str),
-    status: Value,
-) -> Result<(), Fault> {
-    let api: Api<SlimOperation> = Api::namespaced(shell.client.clone(), namespace);
+/// An object as it was seen: name, uid and resourceVersion.
+type As<'a> = (&'a str, &'a str, &'a str);
+
+/// Writes the outcome of an Operation; also of one whose Release does not exist. The resourceVersion is the precondition: for the
+/// status of a custom resource the uid alone is none.
+pub(crate) async fn answer(shell: &Arc<Shell>, key: &Key, (operation, uid, version): As<'_>, status: Value) -> Result<(), Fault> {
+    let api: Api<SlimOperation> = Api::namespaced(shell.client.clone(), &key.namespace);
     let body = json!({
         "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
-        "metadata": {"name": operation, "namespace": namespace, "uid": uid}, "status": status,
+        "metadata": {"name": operation, "namespace": key.namespace, "uid": uid, "resourceVersion": version}, "status": status,
     });
     let place = shell.gate.pass().await;
     let reply = api.patch_status(operation, &parameters(true), &Patch::Apply(&body)).await;
@@ -119,6 +119,27 @@ pub(crate) async fn answer(
     let reply = counted(shell, "apply-status", reply).await?;
     shell.cache().show_operation(&reply);
     Ok(())
+}
+
+/// Deletes an answered Operation; also of a Release that does not exist.
+pub(crate) async fn prune(shell: &Arc<Shell>, key: &Key, (operation, uid, version): As<'_>) -> Result<(), Fault> {
+    Writer { shell, key }.delete::<SlimOperation>(operation, uid, Some(version.to_owned())).await?;
+    shell.cache().operations.drop(&(key.namespace.clone(), operation.to_owned()));
+    Ok(())
+}
+
+/// The generation at which this Deployment was as our last write left it, in this process or before; None when another hand has
+/// edited it since.
+fn stood(observed: &Observed, name: &str) -> Option<i64> {
+    let deployment = observed.deployments.known()?.get(name)?;
+    let status = &observed.release.status;
+    let versions = status.active.iter().chain(&status.previous).map(|version| (version.track, &version.workloads));
+    let candidate = status.candidate.iter().map(|candidate| (candidate.track, &candidate.workloads));
+    let mut records =
+        versions.chain(candidate).filter(|(track, _)| deployment.track == Some(*track)).flat_map(|(_, records)| records);
+    let stands = deployment.confirmed == Some(deployment.generation)
+        || records.any(|record| record.name == deployment.workload && record.generation == Some(deployment.generation));
+    stands.then_some(deployment.generation)
 }
 
 /// The status of the Release, on the condition that nothing has changed it since the decision.
@@ -163,8 +184,12 @@ impl Writer<'_> {
         K::DynamicType: Default,
     {
         let applies = matches!(patch, Patch::Apply(_));
+        // Force takes fields back from others, in an object that we know: its uid is in the body. A body without one is to create it, and
+        // there is no precondition for that; but without force an object of another owner, which came in the meantime, is a conflict of
+        // fields and stays as it is. That costs no request: a POST would leave us two sets of fields, and a GET a gap before the write.
+        let known = matches!(patch, Patch::Apply(body) if body["metadata"]["uid"].is_string());
         let place = self.shell.gate.pass().await;
-        let reply = self.api::<K>().patch(name, &parameters(applies), &patch).await;
+        let reply = self.api::<K>().patch(name, &parameters(known), &patch).await;
         drop(place);
         let reply = counted(self.shell, if applies { "apply" } else { "patch" }, reply).await;
         doubtful(self.shell, self.key, reply, object)
@@ -177,12 +202,13 @@ impl Writer<'_> {
                 self.shell.cache().show_deployment(&reply, true);
                 Ok(())
             }
-            // The dry run said yes and the real thing no: an admission policy has changed in between.
-            Err(Fault::Refused { message, .. }) if is_candidate(observed, body) => {
+            // The dry run said yes and the real thing no: an admission policy, or who has that name, has changed in between.
+            Err(Fault::Refused { code, message }) if code == OWNED || is_candidate(observed, body) => {
                 let revision = body["metadata"]["labels"][names::REVISION].as_str().unwrap_or_default().to_owned();
-                let refusal = Some(Refusal::Invalid(readable(&message, body)));
-                self.shell.cache().checked(self.key, Check { revision, at: self.shell.clock.now(), refusal });
-                Ok(())
+                let refusal = if code == OWNED { self.taken(body) } else { Refusal::Invalid(readable(&message, body)) };
+                self.shell.cache().checked(self.key, Check { revision, at: self.shell.clock.now(), refusal: Some(refusal) });
+                // Nothing was put right, so nothing of that kind may be told.
+                if is_candidate(observed, body) { Ok(()) } else { Err(Fault::Behind) }
             }
             Err(fault) => Err(fault),
         }
@@ -274,9 +300,9 @@ fn is_candidate(observed: &Observed, body: &Value) -> bool {
     !is_active && status.candidate.as_ref().is_some_and(|candidate| Some(candidate.revision.as_str()) == revision)
 }
 
-fn parameters(applies: bool) -> PatchParams {
+fn parameters(force: bool) -> PatchParams {
     let parameters = PatchParams::apply(names::FIELD_MANAGER);
-    if applies { parameters.force() } else { parameters }
+    if force { parameters.force() } else { parameters }
 }
 
 async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, kube::Error>) -> Result<T, Fault> {
@@ -308,7 +334,7 @@ fn readable(message: &str, body: &Value) -> String {
     };
     let path = format!("spec.workloads[{workload}].template.");
     // Typed errors write `.spec.template.spec…`.
-    shorter.trim_start_matches('.').replace(" .spec.template.", " spec.template.").replace("spec.template.", &path)
+    one_line(&shorter.trim_start_matches('.').replace(" .spec.template.", " spec.template.").replace("spec.template.", &path))
 }
 
 #[cfg(test)]

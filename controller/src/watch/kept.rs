@@ -8,9 +8,8 @@ use bascule_crds::{Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::kinds::slim;
+use super::{kinds::slim, lenient::Shallow};
 
 /// A Release as it comes, so that one that cannot be read does not end the watch of all.
 #[derive(kube::Resource, Clone, Debug, Deserialize)]
@@ -19,9 +18,9 @@ pub(crate) struct SlimRelease {
     #[serde(deserialize_with = "slim")]
     pub(crate) metadata: ObjectMeta,
     #[serde(default)]
-    spec: Value,
+    spec: Shallow,
     #[serde(default)]
-    status: Value,
+    status: Shallow,
 }
 
 /// What is kept of it.
@@ -33,15 +32,20 @@ pub(crate) struct KeptRelease {
     deleting: bool,
     spec: Box<str>,
     status: Option<Box<str>>,
+    /// It exists, and this is all that can be said of it.
+    pub(crate) unreadable: bool,
     /// Names of the Services in the spec.
     pub(crate) services: Box<[String]>,
 }
 
 impl SlimRelease {
     /// Checked once here, so that a kept one can always be read.
-    pub(crate) fn kept(&self) -> Result<KeptRelease, serde_json::Error> {
-        let spec = self.spec.to_string();
-        let status = Some(&self.status).filter(|status| !status.is_null()).map(Value::to_string);
+    pub(crate) fn kept(&self) -> Result<KeptRelease, Unreadable> {
+        if self.spec.cut || self.status.cut {
+            return Err(Unreadable::TooDeep);
+        }
+        let spec = self.spec.value.to_string();
+        let status = Some(&self.status.value).filter(|status| !status.is_null()).map(ToString::to_string);
         let parsed: ReleaseSpec = serde_json::from_str(&spec)?;
         if let Some(status) = &status {
             serde_json::from_str::<ReleaseStatus>(status)?;
@@ -54,13 +58,38 @@ impl SlimRelease {
             deleting: meta.deletion_timestamp.is_some(),
             spec: spec.into_boxed_str(),
             status: status.map(String::into_boxed_str),
+            unreadable: false,
             services: parsed.services.into_iter().map(|service| service.name).collect(),
         })
     }
+
+    /// Of one that cannot be read: that it exists. Nothing is decided about it, and nobody is told that it is not there.
+    pub(crate) fn unreadable(&self) -> KeptRelease {
+        let meta = &self.metadata;
+        KeptRelease {
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            spec: Box::default(),
+            status: None,
+            unreadable: true,
+            services: Box::default(),
+        }
+    }
+}
+
+/// Why a Release is left alone.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("it is nested too deep")]
+    TooDeep,
+    #[error(transparent)]
+    Other(#[from] serde_json::Error),
 }
 
 impl KeptRelease {
-    /// None cannot happen: only what was read once is kept.
+    /// None: it cannot be read.
     pub(crate) fn view(&self, namespace: &str, name: &str) -> Option<ReleaseView> {
         Some(ReleaseView {
             name: name.to_owned(),
@@ -85,9 +114,9 @@ pub(crate) struct SlimOperation {
     #[serde(deserialize_with = "slim")]
     pub(crate) metadata: ObjectMeta,
     #[serde(default)]
-    spec: Value,
+    spec: Shallow,
     #[serde(default)]
-    status: Value,
+    status: Shallow,
 }
 
 impl SlimOperation {
@@ -96,9 +125,10 @@ impl SlimOperation {
         Ok(OperationView {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-            spec: OperationSpec::deserialize(&self.spec)?,
-            answered: !self.status.is_null(),
+            spec: OperationSpec::deserialize(&self.spec.value)?,
+            answered: !self.status.value.is_null(),
         })
     }
 }
@@ -109,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    fn release(spec: &Value) -> SlimRelease {
+    fn release(spec: &serde_json::Value) -> SlimRelease {
         serde_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "generation": 2, "managedFields": [{}]},
             "spec": spec,
@@ -140,5 +170,11 @@ mod tests {
     #[test]
     fn one_that_cannot_be_read_says_so() {
         assert!(release(&json!({"workloads": 3})).kept().is_err());
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        let text = format!(
+            r#"{{"items":[{{"metadata":{{"name":"web"}},"spec":{{"workloads":[{{"name":"web","template":{deep}}}]}}}}]}}"#
+        );
+        let list: kube::core::ObjectList<SlimRelease> = serde_json::from_str(&text).unwrap();
+        assert!(matches!(list.items[0].kept(), Err(Unreadable::TooDeep)), "and it does not end the list of all");
     }
 }

@@ -16,6 +16,8 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 use serde::{Deserialize, Deserializer};
 
+use super::lenient::{lenient, lenient_fields, lenient_list};
+
 /// Metadata without managed fields: most of an object's bytes, and nothing that is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -56,12 +58,14 @@ pub(super) fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectM
 pub(crate) struct SlimDeployment {
     #[serde(deserialize_with = "slim")]
     pub(crate) metadata: ObjectMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_fields")]
     spec: DeploymentSpec,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 struct DeploymentSpec {
+    #[serde(deserialize_with = "lenient")]
     replicas: Option<i32>,
 }
 
@@ -70,18 +74,22 @@ struct DeploymentSpec {
 pub(crate) struct SlimReplicaSet {
     #[serde(deserialize_with = "slim")]
     metadata: ObjectMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_fields")]
     spec: DeploymentSpec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_fields")]
     status: ReplicaSetStatus,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ReplicaSetStatus {
+    #[serde(deserialize_with = "lenient")]
     replicas: i32,
+    #[serde(deserialize_with = "lenient")]
     available_replicas: i32,
+    #[serde(deserialize_with = "lenient")]
     observed_generation: i64,
+    #[serde(deserialize_with = "lenient_list")]
     conditions: Vec<ReplicaSetCondition>,
 }
 
@@ -99,16 +107,18 @@ struct ReplicaSetCondition {
 pub(crate) struct SlimService {
     #[serde(deserialize_with = "slim")]
     pub(crate) metadata: ObjectMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_fields")]
     spec: ServiceSpec,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct ServiceSpec {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "lenient")]
     kind: String,
+    #[serde(deserialize_with = "lenient")]
     selector: BTreeMap<String, String>,
+    #[serde(deserialize_with = "lenient")]
     ports: Vec<ServicePort>,
 }
 
@@ -117,13 +127,9 @@ struct ServiceSpec {
 pub(crate) struct SlimSlice {
     #[serde(deserialize_with = "slim")]
     metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "null_as_empty")]
+    // The endpoints of a Service without any are `null`.
+    #[serde(default, deserialize_with = "lenient_list")]
     endpoints: Vec<Endpoint>,
-}
-
-/// The endpoints of a Service without any are `null`.
-fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
-    Ok(Option::<Vec<Endpoint>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -4,7 +4,7 @@ use bascule_crds::{Candidate, RejectReason, Version};
 use jiff::Timestamp;
 
 use super::{
-    Decision, note,
+    Decision, later, note,
     traffic::{Move, Services, Target},
     workloads::{Health, Proved},
 };
@@ -143,7 +143,7 @@ impl Decision<'_> {
     }
 
     fn bake_over(&self, candidate: &Candidate) -> Timestamp {
-        candidate.switched_at.unwrap_or(candidate.started_at) + self.observed.release.spec.strategy.bake.get()
+        later(candidate.switched_at.unwrap_or(candidate.started_at), self.observed.release.spec.strategy.bake.get())
     }
 
     fn watch(&mut self, candidate: &Candidate, health: &Health, there: bool) {

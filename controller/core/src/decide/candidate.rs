@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     Decision,
     bake::{self, Cause},
-    note,
+    later, note,
     traffic::{Move, Services, Target},
     workloads::{Health, Proved, Readiness},
 };
@@ -134,7 +134,7 @@ impl Decision<'_> {
     /// was not asked, and again, seldom, after a no: the reason may have been a quota or a policy.
     fn checked(&mut self, wanted: &Rendered, track: Track) -> bool {
         let check = self.observed.check.as_ref().filter(|check| check.revision == wanted.revision.as_str());
-        match check.map(|check| (check.at + self.policy.recheck, check.refusal.clone())) {
+        match check.map(|check| (later(check.at, self.policy.recheck), check.refusal.clone())) {
             Some((_, None)) => return true,
             Some((again, Some(refusal))) if self.now < again => {
                 match refusal {
@@ -161,7 +161,8 @@ impl Decision<'_> {
         let committed = services.seen.iter().any(|service| goal.recorded_on(service));
         let readiness = self.readiness(candidate);
 
-        let cause = bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, &services, committed));
+        let cause =
+            bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, &services, committed));
         if let Some(cause) = cause {
             if committed {
                 self.steer(&services.seen, &home, Move::Decided, &cause.to_record(candidate));
@@ -242,7 +243,7 @@ impl Decision<'_> {
     }
 
     fn deadline(&self, candidate: &Candidate) -> Timestamp {
-        candidate.started_at + self.observed.release.spec.strategy.progress_deadline.get()
+        later(candidate.started_at, self.observed.release.spec.strategy.progress_deadline.get())
     }
 
     /// Something else is wanted by now, and nothing of this candidate has traffic. True when it makes way.

@@ -2,8 +2,12 @@
 
 use bascule_crds::{Condition, ConditionStatus, ConditionType, scale_selector};
 
-use super::{Decision, note};
-use crate::{mutant::{self, Mutant}, observed::Sight, plan::NoteKind};
+use super::{Decision, note, workloads::sum};
+use crate::{
+    mutant::{self, Mutant},
+    observed::Sight,
+    plan::NoteKind,
+};
 
 impl Decision<'_> {
     pub(super) fn say(&mut self) {
@@ -28,7 +32,8 @@ impl Decision<'_> {
         let steps = [&self.traffic, &self.work, &self.tidy].into_iter().flatten().map(crate::Step::target);
         let wanted: Vec<_> =
             steps.chain(self.reads.iter().map(crate::Read::target)).filter(|target| !target.starts_with("operation/")).collect();
-        self.observed.troubles.iter().find(|trouble| wanted.contains(&trouble.target)).map(|trouble| trouble.message.clone())
+        let troubles = self.observed.troubles.iter().filter(|trouble| trouble.lasting && wanted.contains(&trouble.target));
+        troubles.min_by_key(|trouble| &trouble.target).map(|trouble| trouble.message.clone())
     }
 
     /// Once, when it begins; that a version was rejected has been told already.
@@ -141,7 +146,7 @@ impl Decision<'_> {
                 let of = |set: &&crate::observed::ReplicaSet| {
                     set.track == Some(active.track) && set.workload == record.name && set.revision == active.revision
                 };
-                sets.iter().filter(of).map(|set| set.available).sum::<i32>() < wanted
+                sum(sets.iter().filter(of).map(|set| set.available)) < wanted
             })
             .map(|record| record.name.as_str())
             .collect();

@@ -3,6 +3,7 @@
 //! The effect and the record that it was done are one write of the Release's status; the answer in the Operation comes from that record.
 
 use bascule_crds::{OperationOutcome, OperationRecord, OperationType, Step as Stage};
+use jiff::Timestamp;
 
 use super::{Decision, note};
 use crate::{
@@ -28,7 +29,8 @@ impl Decision<'_> {
             mutant::is(Mutant::HearTwice)
                 || (!operation.answered && self.stored.operations.iter().all(|record| record.uid != operation.uid))
         };
-        let unheard: Vec<_> = self.observed.operations.iter().filter(new).collect();
+        let mut unheard: Vec<_> = self.observed.operations.iter().filter(new).collect();
+        unheard.sort_by(|a, b| order(a).cmp(&order(b)));
         for operation in unheard {
             match operation.spec.kind {
                 OperationType::Abort => self.hear_abort(operation),
@@ -101,23 +103,35 @@ impl Decision<'_> {
     }
 
     pub(super) fn answer_operations(&mut self) {
-        for operation in self.observed.operations.iter().filter(|operation| !operation.answered) {
+        let mut operations: Vec<_> = self.observed.operations.iter().collect();
+        operations.sort_by(|a, b| order(a).cmp(&order(b)));
+        for operation in operations.iter().filter(|operation| !operation.answered) {
             if let Some(record) = self.stored.operations.iter().find(|record| record.uid == operation.uid) {
                 self.tidy.push(Step::Answer {
                     operation: operation.name.clone(),
                     uid: operation.uid.clone(),
+                    resource_version: operation.resource_version.clone(),
                     outcome: record.outcome,
                     message: record.message.clone(),
                     at: record.at,
                 });
             }
         }
-        let answered: Vec<_> = self.observed.operations.iter().filter(|operation| operation.answered).collect();
+        let answered: Vec<_> = operations.iter().filter(|operation| operation.answered).collect();
         let surplus = answered.len().saturating_sub(self.policy.keep_operations);
         for operation in &answered[..surplus] {
-            self.tidy.push(Step::Prune { operation: operation.name.clone(), uid: operation.uid.clone() });
+            self.tidy.push(Step::Prune {
+                operation: operation.name.clone(),
+                uid: operation.uid.clone(),
+                resource_version: operation.resource_version.clone(),
+            });
         }
     }
+}
+
+/// Times of creation have seconds, so two of one moment are common.
+fn order(operation: &OperationView) -> (Timestamp, &str) {
+    (operation.created, &operation.name)
 }
 
 fn asked(operation: &OperationView) -> String {

@@ -53,17 +53,24 @@ impl Decision<'_> {
                     "NameTaken",
                     format!("Service {name} exists and is not managed by this Release: delete it, or set spec.preview to false"),
                 );
+                self.look_for(&name);
             }
             Some(Sight::Known(Some(preview))) => {
                 let same = preview.selector == body::preview_selector(service, track) && preview.ports == service.ports;
                 if !same && !preview.deleting {
-                    self.tidy.push(Step::Preview { service: name, body: body::preview(release, service, track) });
+                    let body = body::preview(release, service, track, Some(&preview.uid));
+                    self.tidy.push(Step::Preview { service: name, body });
                 }
             }
             Some(Sight::Known(None)) => {
-                self.tidy.push(Step::Preview { service: name, body: body::preview(release, service, track) });
+                self.tidy.push(Step::Preview { service: name, body: body::preview(release, service, track, None) });
             }
-            Some(Sight::Unknown(_)) | None => self.reads.push(Read::Service(name)),
+            Some(Sight::Unknown(_)) | None => {
+                let read = Read::Service(name);
+                // The answer is there in a moment, unless looking failed; to say something else meanwhile would be two writes.
+                self.quiet |= self.observed.troubles.iter().all(|trouble| trouble.target != read.target());
+                self.reads.push(read);
+            }
         }
     }
 }

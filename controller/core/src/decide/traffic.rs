@@ -143,7 +143,7 @@ impl<'a> Decision<'a> {
 
     /// Looks, and says nothing yet: the answer is there in a moment. Only when looking failed, the reason is said.
     fn unseen(&mut self, read: Read, why: String) {
-        if self.observed.troubles.iter().any(|trouble| trouble.target == read.target()) {
+        if self.observed.troubles.iter().any(|trouble| trouble.lasting && trouble.target == read.target()) {
             self.wait("ServiceUnknown", why);
         } else {
             self.quiet = true;
@@ -160,6 +160,10 @@ impl<'a> Decision<'a> {
             }
             there = false;
             if service.deleting {
+                self.wait("ServiceDeleting", format!("Service {} is being deleted", service.name));
+                if !service.labelled {
+                    self.look_for(&service.name);
+                }
                 continue;
             }
             // Before the first switch nothing of ours serves, so a record of another time may have pods of another owner behind it.

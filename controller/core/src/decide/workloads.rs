@@ -8,11 +8,11 @@ use bascule_crds::{Candidate, Step as Stage, Track, Version, WorkloadRecord};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Decision, note, traffic::Services};
+use super::{Decision, later, note, traffic::Services};
 use crate::{
     mutant::{self, Mutant},
     body,
-    observed::{Deployment, ReplicaSet, Sight},
+    observed::{Deployment, Refusal, ReplicaSet, Sight},
     plan::{NoteKind, Read, Step},
     revision::Rendered,
 };
@@ -178,7 +178,8 @@ impl<'a> Decision<'a> {
         let stray = |set: &&ReplicaSet| {
             set.track == Some(candidate.track) && candidate.workloads.iter().all(|record| record.name != set.workload)
         };
-        if let Some(set) = sets.iter().filter(stray).find(|set| set.wanted > 0 || set.replicas > 0) {
+        let strays = sets.iter().filter(stray).filter(|set| set.wanted > 0 || set.replicas > 0);
+        if let Some(set) = strays.min_by_key(|set| &set.name) {
             return Readiness::NotYet(format!("pods of {} are still there", set.name));
         }
         for record in &candidate.workloads {
@@ -198,7 +199,7 @@ impl<'a> Decision<'a> {
                 return Readiness::NotYet(format!("pods of {} are still there", other.name));
             }
             let running: Vec<_> = ours.iter().filter(|set| set.wanted > 0 || set.replicas > 0).collect();
-            let available = running.iter().map(|set| set.available).sum::<i32>();
+            let available = sum(running.iter().map(|set| set.available));
             let settled = match running.as_slice() {
                 [] => deployment.replicas == 0 && ours.iter().any(|set| set.observed),
                 [set] => set.observed && set.wanted == deployment.replicas && set.available >= deployment.replicas,
@@ -290,14 +291,29 @@ impl<'a> Decision<'a> {
                     self.heal(name, body, "was changed by another hand");
                 }
                 (None, Some(rendered)) => {
-                    let body = body::deployment(&self.observed.release, rendered, active.track, &active.revision, replicas, None);
-                    self.heal(name, body, "was deleted by another hand");
+                    if !self.is_taken(&active.revision) {
+                        let body =
+                            body::deployment(&self.observed.release, rendered, active.track, &active.revision, replicas, None);
+                        self.heal(name, body, "was deleted by another hand");
+                    }
                 }
                 (Some(deployment), _) => self.scale(&deployment, replicas),
                 (None, None) => self.wait("DeploymentMissing", format!("Deployment {name} was deleted by another hand")),
             }
         }
         self.remember_generations();
+    }
+
+    /// Another owner has come to where a Deployment of this revision was: it is theirs until they go, which is looked for seldom.
+    fn is_taken(&mut self, revision: &str) -> bool {
+        let check = self.observed.check.as_ref().filter(|check| check.revision == revision);
+        let Some((Some(Refusal::Taken(why)), at)) = check.map(|check| (check.refusal.clone(), check.at)) else { return false };
+        let again = later(at, self.policy.recheck);
+        self.look_at(again);
+        if self.now < again {
+            self.stall("NameTaken", why);
+        }
+        self.now < again
     }
 
     fn heal(&mut self, name: String, body: Value, what: &str) {
@@ -324,7 +340,7 @@ impl<'a> Decision<'a> {
         for deployment in deployments.values() {
             let Some(track) = deployment.track.filter(|_| self.is_ours(deployment) && !deployment.deleting) else { continue };
             let busy = self.version_on(track);
-            if busy.is_some_and(|workloads| workloads.iter().any(|record| record.name == deployment.workload)) {
+            if busy.iter().flatten().any(|record| record.name == deployment.workload) {
                 continue;
             }
             if self.is_way_back(track) {
@@ -341,16 +357,12 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Workloads of the version that has the traffic on this track or is to get it.
-    fn version_on(&self, track: Track) -> Option<&'a [WorkloadRecord]> {
-        let stored = self.stored;
-        let candidate = stored
-            .candidate
-            .as_ref()
-            .filter(|candidate| candidate.track == track)
-            .map(|candidate| candidate.workloads.as_slice());
-        candidate
-            .or_else(|| stored.active.as_ref().filter(|active| active.track == track).map(|active| active.workloads.as_slice()))
+    /// Workloads of the versions that have the traffic on this track or are to get it; None: there is no such version.
+    fn version_on(&self, track: Track) -> Option<Vec<&'a WorkloadRecord>> {
+        let candidate = self.stored.candidate.iter().map(|candidate| (candidate.track, &candidate.workloads));
+        let versions = candidate.chain(self.stored.active.iter().map(|active| (active.track, &active.workloads)));
+        let here: Vec<_> = versions.filter(|(on, _)| *on == track).map(|(_, workloads)| workloads).collect();
+        (!here.is_empty()).then(|| here.into_iter().flatten().collect())
     }
 
     fn is_way_back(&self, track: Track) -> bool {
@@ -364,7 +376,9 @@ impl<'a> Decision<'a> {
             return self.look_at(until);
         }
         match self.is_drained(track) {
-            Some(false) if self.now < until + self.policy.drain_bound => self.look_at(until + self.policy.drain_bound),
+            Some(false) if self.now < later(until, self.policy.drain_bound) => {
+                self.look_at(later(until, self.policy.drain_bound));
+            }
             Some(_) => self.scale(deployment, 0),
             None => {}
         }
@@ -379,9 +393,9 @@ impl<'a> Decision<'a> {
             return self.now;
         }
         if let (Some(_), Some(active)) = (was_active, &self.stored.active) {
-            return active.since + delay.max(strategy.bake.get());
+            return later(active.since, delay.max(strategy.bake.get()));
         }
-        self.stored.rejection(&deployment.revision).map_or(self.now, |rejection| rejection.at + delay)
+        self.stored.rejection(&deployment.revision).map_or(self.now, |rejection| later(rejection.at, delay))
     }
 
     /// No Service points there, and none sends there any more. None: a Service points there, or it cannot be seen.
@@ -435,8 +449,8 @@ impl<'a> Decision<'a> {
     pub(super) fn ask_why(&mut self, candidate: &Candidate) {
         let report = self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision);
         let due = match report {
-            None => candidate.started_at + self.policy.look_after,
-            Some(report) => report.at + self.policy.look_again,
+            None => later(candidate.started_at, self.policy.look_after),
+            Some(report) => later(report.at, self.policy.look_again),
         };
         if self.now >= due {
             self.reads.push(Read::Pods { revision: candidate.revision.clone(), track: candidate.track });
@@ -449,8 +463,13 @@ impl<'a> Decision<'a> {
         let failures = self.observed.replica_sets.known().into_iter().flatten();
         let failures = failures.filter(|set| set.revision == candidate.revision && set.track == Some(candidate.track));
         let mut reasons: Vec<String> = failures.filter_map(|set| set.failure.clone()).collect();
-        if let Some(report) = self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision) {
-            reasons.extend(report.reasons.iter().cloned());
+        reasons.sort();
+        reasons.dedup();
+        match self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision) {
+            Some(report) => reasons.extend(report.reasons.iter().cloned()),
+            // A restart has forgotten what the pods said. Until they are asked again, the status keeps it.
+            None if reasons.is_empty() && !candidate.message.is_empty() => reasons.push(candidate.message.clone()),
+            None => {}
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
@@ -466,5 +485,10 @@ fn of<'a>(sets: &'a [ReplicaSet], track: Track, workload: &str) -> impl Iterator
 }
 
 fn available(sets: &[ReplicaSet], track: Track, workload: &str, revision: &str) -> i32 {
-    of(sets, track, workload).filter(|set| set.revision == revision).map(|set| set.available).sum()
+    sum(of(sets, track, workload).filter(|set| set.revision == revision).map(|set| set.available))
+}
+
+/// Counts come from statuses that anybody with the right may have written.
+pub(super) fn sum(counts: impl Iterator<Item = i32>) -> i32 {
+    counts.fold(0, i32::saturating_add)
 }
