@@ -15,7 +15,7 @@ pub(crate) use table::{Change, Seen, Table};
 
 use crate::{
     queue::{
-        Key,
+        Key, Lane,
         backoff::{Random, pause},
     },
     watch::{
@@ -230,6 +230,30 @@ impl Cache {
         if let Some(memory) = self.memory.get_mut(key) {
             memory.uncertain.remove(object);
         }
+    }
+
+    /// Leadership begins, and another may have written since we last did: what only our own writes and reads have told us is worth no
+    /// more than after a restart. Doubts remain: what nobody knew then is not known now.
+    pub(crate) fn distrust(&mut self) {
+        self.confirmed.clear();
+        self.memory.retain(|_, memory| {
+            *memory = Memory { uncertain: std::mem::take(&mut memory.uncertain), ..Memory::default() };
+            !memory.uncertain.is_empty()
+        });
+    }
+
+    /// Everything that may have work due: first what is on its way or was asked by a person.
+    pub(crate) fn work(&self) -> BTreeMap<Key, Lane> {
+        let of = |namespace: &str, name: &str| Key { namespace: namespace.to_owned(), name: name.to_owned() };
+        let releases = self.releases.iter().map(|((namespace, name), release)| {
+            (of(namespace, name), if release.is_on_its_way { Lane::Switch } else { Lane::Resync })
+        });
+        let mut work: BTreeMap<Key, Lane> = releases.collect();
+        for ((namespace, _), operation) in self.operations.iter().filter(|(_, operation)| !operation.answered) {
+            let lane = work.entry(of(namespace, &operation.spec.release)).or_insert(Lane::Spec);
+            *lane = (*lane).min(Lane::Spec);
+        }
+        work
     }
 
     /// The Release is gone.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     execute::{self, Done},
+    lease::Term,
     queue::{Key, Outcome},
     shell::Shell,
 };
@@ -35,29 +36,38 @@ pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
         () = shell.until_synced() => {}
     }
     loop {
-        let key = tokio::select! {
+        let term = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            key = shell.queue.next() => key,
+            term = shell.leadership.gained() => term,
         };
-        let outcome = consider(&shell, &key, &stop).await;
-        shell.queue.done(&key, outcome);
+        loop {
+            let key = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = shell.leadership.over(term) => break,
+                key = shell.queue.next() => key,
+            };
+            let outcome = consider(&shell, term, &key, &stop).await;
+            shell.queue.done(&key, outcome);
+        }
     }
 }
 
-async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Outcome {
+async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &CancellationToken) -> Outcome {
     let mut behind: u32 = 0;
     for _ in 0..ROUNDS {
         // What the last round has left in doubt is read before anything else is decided.
         if !execute::clear_doubts(shell, key).await {
             return Outcome::Failed;
         }
-        if stop.is_cancelled() {
+        // Whoever leads next begins with every key.
+        if stop.is_cancelled() || !shell.leadership.holds(term) {
             return Outcome::Rest(None);
         }
         let now = shell.clock.now();
         let snapshot = shell.cache().snapshot(key, now, shell.policy.look_for_service);
-        let Some(mut observed) = snapshot else { return orphans(shell, key).await };
+        let Some(mut observed) = snapshot else { return orphans(shell, term, key).await };
         observed.artifacts = shell.images.answers(key, &observed.release);
         // A decision that panics is a mistake of ours about one Release; the others go on.
         let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
@@ -73,8 +83,9 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
         } else {
             tracing::info!(release = %key, action, steps = %steps(&plan), "decided");
         }
-        match execute::execute(shell, key, &observed, plan).await {
+        match execute::execute(shell, term, key, &observed, plan).await {
             Done::Acted | Done::Failed => {}
+            Done::Deposed => return Outcome::Rest(None),
             Done::Nothing => return Outcome::Rest(wake.map(|at| until(now, at))),
             Done::Behind(object) => {
                 behind += 1;
@@ -119,7 +130,7 @@ fn steps(plan: &Plan) -> String {
 }
 
 /// There is no such Release: what remains of it in memory goes, and those who ask something of it are told.
-async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
+async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
     let asked: Vec<_> = {
         let mut cache = shell.cache();
         if !cache.releases.synced() {
@@ -144,7 +155,7 @@ async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
         }
         let message = format!("there is no Release {} in namespace {}", key.name, key.namespace);
         let status = json!({"outcome": "Refused", "message": message, "at": now});
-        if let Err(fault) = execute::answer(shell, &key.namespace, (&operation.name, &operation.uid), status).await {
+        if let Err(fault) = execute::answer(shell, term, &key.namespace, (&operation.name, &operation.uid), status).await {
             tracing::warn!(release = %key, operation = operation.name, "could not answer: {fault}");
             return Outcome::Failed;
         }

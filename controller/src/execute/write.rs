@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use crate::{
     cache::Object,
+    lease::Term,
     queue::Key,
     shell::Shell,
     watch::{
@@ -54,8 +55,8 @@ pub(super) fn object(step: &Step) -> Option<Object> {
     }
 }
 
-pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, step: Step) -> Result<(), Fault> {
-    let writer = Writer { shell, key };
+pub(super) async fn step(shell: &Arc<Shell>, term: Term, key: &Key, observed: &Observed, step: Step) -> Result<(), Fault> {
+    let writer = Writer { shell, term, key };
     match step {
         Step::DryRun { revision, deployments } => writer.dry_run(observed, revision, deployments).await,
         Step::Apply { deployment, body } => writer.apply(observed, &deployment, &body).await,
@@ -89,7 +90,8 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
             Ok(())
         }
         Step::Answer { operation, uid, outcome, message, at } => {
-            answer(shell, &key.namespace, (&operation, &uid), json!({"outcome": outcome, "message": message, "at": at})).await
+            answer(shell, term, &key.namespace, (&operation, &uid), json!({"outcome": outcome, "message": message, "at": at}))
+                .await
         }
         Step::Prune { operation, uid } => {
             writer.delete::<SlimOperation>(&operation, &uid, None).await?;
@@ -102,6 +104,7 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
 /// Writes the outcome of an Operation; also of one whose Release does not exist.
 pub(crate) async fn answer(
     shell: &Arc<Shell>,
+    term: Term,
     namespace: &str,
     (operation, uid): (&str, &str),
     status: Value,
@@ -111,16 +114,20 @@ pub(crate) async fn answer(
         "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
         "metadata": {"name": operation, "namespace": namespace, "uid": uid}, "status": status,
     });
-    let place = shell.gate.pass().await;
-    let reply = api.patch_status(operation, &parameters(true), &Patch::Apply(&body)).await;
-    drop(place);
+    let reply = shell.gate.send(term, api.patch_status(operation, &parameters(true), &Patch::Apply(&body))).await;
     let reply = counted(shell, "apply-status", reply).await?;
     shell.cache().show_operation(&reply);
     Ok(())
 }
 
 /// The status of the Release, on the condition that nothing has changed it since the decision.
-pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, status: &ReleaseStatus) -> Result<(), Fault> {
+pub(super) async fn status(
+    shell: &Arc<Shell>,
+    term: Term,
+    key: &Key,
+    observed: &Observed,
+    status: &ReleaseStatus,
+) -> Result<(), Fault> {
     let api: Api<SlimRelease> = Api::namespaced(shell.client.clone(), &key.namespace);
     let release = &observed.release;
     let body = json!({
@@ -128,9 +135,7 @@ pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, s
         "metadata": {"name": key.name, "namespace": key.namespace, "uid": release.uid, "resourceVersion": release.resource_version},
         "status": status,
     });
-    let place = shell.gate.pass().await;
-    let reply = api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body)).await;
-    drop(place);
+    let reply = shell.gate.send(term, api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body))).await;
     let reply = counted(shell, "apply-status", reply).await;
     let reply = doubtful(shell, key, reply, Object::Release(key.name.clone()))?;
     shell.cache().show_release(&reply);
@@ -139,6 +144,8 @@ pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, s
 
 struct Writer<'a> {
     shell: &'a Arc<Shell>,
+    /// In which this was decided.
+    term: Term,
     key: &'a Key,
 }
 
@@ -157,9 +164,7 @@ impl Writer<'_> {
         K::DynamicType: Default,
     {
         let applies = matches!(patch, Patch::Apply(_));
-        let place = self.shell.gate.pass().await;
-        let reply = self.api::<K>().patch(name, &parameters(applies), &patch).await;
-        drop(place);
+        let reply = self.shell.gate.send(self.term, self.api::<K>().patch(name, &parameters(applies), &patch)).await;
         let reply = counted(self.shell, if applies { "apply" } else { "patch" }, reply).await;
         doubtful(self.shell, self.key, reply, object)
     }
@@ -204,9 +209,7 @@ impl Writer<'_> {
     {
         let mut parameters = DeleteParams::background();
         parameters.preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
-        let place = self.shell.gate.pass().await;
-        let reply = self.api::<K>().delete(name, &parameters).await;
-        drop(place);
+        let reply = self.shell.gate.send(self.term, self.api::<K>().delete(name, &parameters)).await;
         counted(self.shell, "delete", reply).await.map(|_| ())
     }
 
@@ -232,9 +235,8 @@ impl Writer<'_> {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
             let mut parameters = parameters(true);
             parameters.dry_run = true;
-            let place = self.shell.gate.pass().await;
-            let reply = self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body)).await;
-            drop(place);
+            let reply =
+                self.shell.gate.send(self.term, self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body))).await;
             let known = observed.deployments.known().is_some_and(|deployments| deployments.contains_key(name));
             match counted(self.shell, "dry-run", reply).await {
                 Ok(reply) => {
@@ -271,8 +273,7 @@ fn parameters(applies: bool) -> PatchParams {
     if applies { parameters.force() } else { parameters }
 }
 
-async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, kube::Error>) -> Result<T, Fault> {
-    let reply = reply.map_err(Fault::of);
+async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, Fault>) -> Result<T, Fault> {
     shell.metrics.requested(verb, &reply.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
     if let Err(Fault::Throttled(pause)) = &reply {
         shell.gate.close_for(*pause).await;

@@ -35,6 +35,8 @@ pub(crate) struct KeptRelease {
     status: Option<Box<str>>,
     /// Names of the Services in the spec.
     pub(crate) services: Box<[String]>,
+    /// It has a candidate.
+    pub(crate) is_on_its_way: bool,
 }
 
 impl SlimRelease {
@@ -43,9 +45,7 @@ impl SlimRelease {
         let spec = self.spec.to_string();
         let status = Some(&self.status).filter(|status| !status.is_null()).map(Value::to_string);
         let parsed: ReleaseSpec = serde_json::from_str(&spec)?;
-        if let Some(status) = &status {
-            serde_json::from_str::<ReleaseStatus>(status)?;
-        }
+        let parsed_status: Option<ReleaseStatus> = status.as_deref().map(serde_json::from_str).transpose()?;
         let meta = &self.metadata;
         Ok(KeptRelease {
             uid: meta.uid.clone().unwrap_or_default(),
@@ -55,6 +55,7 @@ impl SlimRelease {
             spec: spec.into_boxed_str(),
             status: status.map(String::into_boxed_str),
             services: parsed.services.into_iter().map(|service| service.name).collect(),
+            is_on_its_way: parsed_status.is_some_and(|status| status.candidate.is_some()),
         })
     }
 }
