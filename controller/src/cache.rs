@@ -278,3 +278,62 @@ pub(crate) fn replica_set(object: &SlimReplicaSet) -> (String, ReplicaSet) {
 pub(crate) fn slice(object: &SlimSlice) -> (String, Slice) {
     (release_of(kube::Resource::meta(object)), object.view())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "shop".into(), name: name.into() }
+    }
+
+    fn see_release(cache: &mut Cache, name: &str, status: &serde_json::Value) {
+        let meta = json!({"name": name, "namespace": "shop", "uid": name, "resourceVersion": "7"});
+        let release: SlimRelease =
+            serde_json::from_value(json!({"metadata": meta, "spec": {"workloads": []}, "status": status})).unwrap();
+        cache.show_release(&release);
+    }
+
+    fn see_operation(cache: &mut Cache, name: &str, release: &str, status: &serde_json::Value) {
+        let operation: SlimOperation = serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "7"},
+            "spec": {"release": release, "type": "Abort"}, "status": status,
+        }))
+        .unwrap();
+        cache.show_operation(&operation);
+    }
+
+    #[test]
+    fn a_new_leader_begins_with_what_is_on_its_way_and_forgets_nobody() {
+        let mut cache = Cache::new(1);
+        see_release(&mut cache, "settled", &json!({}));
+        see_release(&mut cache, "asked", &json!({}));
+        see_operation(&mut cache, "o1", "asked", &json!(null));
+        see_operation(&mut cache, "o2", "settled", &json!({"outcome": "Done", "message": "m", "at": "2026-01-01T00:00:00Z"}));
+        see_operation(&mut cache, "o3", "nobody", &json!(null));
+        let work = cache.work();
+        assert_eq!(
+            [work[&key("settled")], work[&key("asked")], work[&key("nobody")]],
+            [Lane::Resync, Lane::Spec, Lane::Spec],
+            "also those who ask something of a Release that does not exist get their answer"
+        );
+    }
+
+    #[test]
+    fn leadership_forgets_what_a_restart_would_forget_and_keeps_its_doubts() {
+        let mut cache = Cache::new(1);
+        let now = Timestamp::UNIX_EPOCH;
+        cache.saw_strangers(&key("web"), "web", 3, now);
+        cache.failed(&key("web"), "deployment/web-blue", "no".into(), now);
+        cache.doubt(&key("web"), Object::Service("web".into()));
+        cache.failed(&key("other"), "deployment/web-blue", "no".into(), now);
+        cache.confirmed.insert("u".into(), 3);
+        cache.distrust();
+        assert!(cache.confirmed.is_empty());
+        assert_eq!(cache.memory.len(), 1);
+        assert_eq!(cache.looked_at(&key("web"), "web").1, None);
+        assert_eq!(cache.doubts(&key("web")), [Object::Service("web".into())]);
+    }
+}

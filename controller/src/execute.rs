@@ -184,3 +184,60 @@ pub(crate) async fn clear_doubts(shell: &Arc<Shell>, key: &Key) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn gate() -> (Gate, Leadership, Term) {
+        let leadership = Leadership::contended();
+        let turn = leadership.set(Some(Instant::now() + Duration::from_secs(2)));
+        leadership.tell(turn.gained);
+        (Gate::new(leadership.clone()), leadership, turn.gained.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_leader_writes() {
+        let (gate, _, term) = gate();
+        assert_eq!(gate.send(term, async { Ok(7) }).await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_decided_in_a_term_that_is_over_is_not_sent() {
+        let (gate, leadership, term) = gate();
+        let sent = AtomicBool::new(false);
+        let request = || async {
+            sent.store(true, Ordering::Relaxed);
+            Ok(())
+        };
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(matches!(gate.send(term, request()).await, Err(Fault::Deposed)), "the clock is enough");
+        // Leader again, in another term: the old decision does not count in it.
+        let turn = leadership.set(Some(Instant::now() + Duration::from_secs(2)));
+        leadership.tell(turn.gained);
+        assert!(matches!(gate.send(term, request()).await, Err(Fault::Deposed)));
+        assert!(!sent.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waited_at_the_gate_is_asked_again() {
+        let (gate, _, term) = gate();
+        gate.close_for(Duration::from_secs(3)).await;
+        assert!(matches!(gate.send(term, async { Ok(()) }).await, Err(Fault::Deposed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_answer_when_the_term_ends_is_in_doubt() {
+        let (gate, leadership, term) = gate();
+        let send = gate.send(term, futures::future::pending::<Result<(), kube::Error>>());
+        let end = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            leadership.set(None);
+            leadership.tell(None);
+        };
+        let (reply, ()) = tokio::join!(send, end);
+        assert!(matches!(reply, Err(Fault::Unanswered(_))));
+    }
+}

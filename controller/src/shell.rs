@@ -126,7 +126,9 @@ impl Shell {
                 self.queue.close();
                 // A standby asks no registry.
                 let keys = self.cache().keys();
-                keys.iter().for_each(|key| self.images.forget(key));
+                for key in &keys {
+                    self.images.forget(key);
+                }
             }
         }
     }

@@ -67,9 +67,11 @@ impl<F: Fn(News) + Send + Sync> Driver<F> {
         let mut warm = pin!(warm);
         let (mut is_warm, mut resigned) = (false, false);
         loop {
-            let mut wake = election.leads_until();
+            let now = at(Instant::now());
+            // The end of leadership is told to everybody when it comes; one that is past has been told.
+            let mut wake = election.leads_until().filter(|until| now < *until);
             if is_warm || resigned {
-                match election.next(at(Instant::now())) {
+                match election.next(now) {
                     Next::Send(sent) => {
                         replies.push(self.ask(&api, sent).boxed());
                         continue;
@@ -241,7 +243,7 @@ fn events(
         let metrics = metrics.clone();
         async move {
             loop {
-                let seen = match watch.next().await? {
+                let sight = match watch.next().await? {
                     Ok(event) => {
                         failures = 0;
                         match event {
@@ -268,8 +270,8 @@ fn events(
                         None
                     }
                 };
-                if let Some(seen) = seen {
-                    return Some((seen, (watch, random, failures, listed)));
+                if let Some(sight) = sight {
+                    return Some((sight, (watch, random, failures, listed)));
                 }
             }
         }

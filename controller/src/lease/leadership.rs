@@ -65,6 +65,11 @@ impl Leadership {
         hold.term == term.0 && hold.is_on(Instant::now())
     }
 
+    #[cfg(test)]
+    pub(super) fn leads_now(&self) -> bool {
+        self.hold().is_on(Instant::now())
+    }
+
     /// The term that was begun last, when it has begun.
     pub(crate) async fn gained(&self) -> Term {
         let mut told = self.told.subscribe();
@@ -90,7 +95,7 @@ impl Leadership {
     ///
     /// One lock for the answer and for the count of terms: if anybody was refused because the time had run out, the next one is
     /// another term, and begins with everything being looked at again.
-    pub(super) fn set(&self, until: Option<Instant>) -> Turn {
+    pub(crate) fn set(&self, until: Option<Instant>) -> Turn {
         let told = *self.told.borrow();
         let mut hold = self.hold();
         let now = Instant::now();
@@ -107,7 +112,7 @@ impl Leadership {
         Turn { lost: told.is_some() && told != holds, gained: holds.filter(|_| told != holds) }
     }
 
-    pub(super) fn tell(&self, term: Option<Term>) {
+    pub(crate) fn tell(&self, term: Option<Term>) {
         self.told.send_replace(term);
     }
 }
