@@ -223,21 +223,38 @@ impl Election {
         self.leads_until().is_some_and(|until| now < until)
     }
 
-    /// Who holds the Lease as far as is known; empty: nobody.
-    pub fn holder(&self) -> &str {
+    /// The Lease as far as is known; None: not read yet, or there is none.
+    pub fn seen(&self) -> Option<&Record> {
         match &self.sight {
-            Sight::Present { record, .. } => &record.holder,
-            Sight::Unknown | Sight::Absent { .. } => "",
+            Sight::Present { record, .. } => Some(record),
+            Sight::Unknown | Sight::Absent { .. } => None,
         }
+    }
+
+    /// Who holds it as far as is known; empty: nobody.
+    pub fn holder(&self) -> &str {
+        self.seen().map_or("", |record| record.holder.as_str())
+    }
+
+    /// Forgets what is over by now. Done before anything else, so that nothing depends on whether somebody looked in between.
+    pub fn expire(&mut self, now: Moment) {
+        if !self.leads(now) {
+            self.held = None;
+        }
+        self.pause = self.pause.filter(|pause| now < *pause);
+        // It may still land. Then the next one, on the same condition, fails, and we look.
+        self.waiting = self.waiting.take().filter(|sent| now < sent.at + self.times.answer);
     }
 
     /// The watch shows the Lease.
     pub fn shown(&mut self, record: Record, now: Moment) {
+        self.expire(now);
         self.see(record, Source::Watch, now);
     }
 
     /// The watch shows that there is none: a delete event with its version, or a list without it.
     pub fn gone(&mut self, version: Option<&Version>, now: Moment) {
+        self.expire(now);
         if let (Sight::Present { record, .. }, Some(version)) = (&self.sight, version)
             && version.is_older_than(&record.version)
         {
@@ -255,15 +272,16 @@ impl Election {
 
     /// The reply to a request, however late.
     pub fn replied(&mut self, sent: &Sent, reply: Reply, now: Moment) {
+        self.expire(now);
         let current = self.waiting.as_ref() == Some(sent);
         if current {
             self.waiting = None;
         }
         match reply {
             Reply::Shown(record) if sent.request == Request::Read => {
-                if current {
+                // A late one is as good as what a watch shows.
+                if self.see(record, if current { Source::Read } else { Source::Watch }, now) {
                     self.look = false;
-                    self.see(record, Source::Read, now);
                 }
             }
             // Also a late one proves that it was ours from then on; it only may be too late to be of use.
@@ -273,6 +291,7 @@ impl Election {
                     self.stumbled = false;
                     if ours && !self.resigned {
                         self.held = self.held.max(Some(sent.at));
+                        self.expire(now);
                     }
                 }
             }
@@ -297,23 +316,18 @@ impl Election {
 
     /// What to do now. A request that is handed out counts as sent.
     pub fn next(&mut self, now: Moment) -> Next {
+        self.expire(now);
         if let Some(sent) = &self.waiting {
-            let until = sent.at + self.times.answer;
-            if now < until {
-                return Next::Wait(Some(until));
-            }
-            // It may still land. Then the next one, on the same condition, fails, and we look.
-            self.waiting = None;
+            return Next::Wait(Some(sent.at + self.times.answer));
         }
         let request = match self.wish(now) {
             Wish::Send(request) => request,
             Wish::Wait(until) => return Next::Wait(until),
             Wish::Nothing => return Next::Done,
         };
-        if let Some(pause) = self.pause.filter(|pause| now < *pause) {
-            return Next::Wait(Some(pause));
+        if self.pause.is_some() {
+            return Next::Wait(self.pause);
         }
-        self.pause = None;
         let sent = Sent { at: now, request };
         self.waiting = Some(sent.clone());
         Next::Send(sent)
