@@ -184,6 +184,7 @@ impl Replica {
             read_pull_secrets: false,
             plain_http_registries: Vec::new(),
             fetch: Some(self.registry.clone()),
+            lease: None,
             seed: self.seed.wrapping_add(number),
             policy: bascule_core::Policy::default(),
         };
