@@ -41,16 +41,34 @@ fn until_it_leads(controller: &Controller) -> Duration {
     start.elapsed()
 }
 
-/// Ends the one and says when the other leads.
-fn end(one: &mut Controller, other: &Controller, how: impl FnOnce(&mut Controller)) -> Duration {
-    assert!(leads(one) && !leads(other) && is_ready(other), "a leader, and a standby that is ready");
-    tokio::task::block_in_place(|| {
+/// Ends the leader, whichever it is, and says when the other leads; and starts it again.
+async fn end(one: &mut Controller, other: &mut Controller, how: impl FnOnce(&mut Controller)) -> Duration {
+    // On a machine that is too busy leadership may have changed hands before.
+    let (leader, standby) = if leads(one) { (one, other) } else { (other, one) };
+    tokio::task::block_in_place(|| until_it_leads(leader));
+    assert!(!leads(standby) && is_ready(standby), "a standby is ready");
+    let taken = tokio::task::block_in_place(|| {
         thread::scope(|scope| {
-            let taken = scope.spawn(|| until_it_leads(other));
-            how(one);
+            let taken = scope.spawn(|| until_it_leads(standby));
+            how(leader);
             taken.join().expect("the other takes over")
         })
-    })
+    });
+    leader.run().await;
+    taken
+}
+
+/// The middle of a release is where it matters who leads.
+async fn starts(stage: &Stage, version: &str) {
+    release(stage, version, Behaviour::ReadyAfter(1)).await;
+    stage.until("it has started", |status| status.candidate.is_some()).await;
+}
+
+async fn release(stage: &Stage, version: &str, behaviour: Behaviour) {
+    let mut spec = stage.spec(version, behaviour, 2);
+    // That a busy machine takes its time is not what this is about.
+    spec["strategy"]["progressDeadline"] = "120s".into();
+    stage.release("web", &spec).await;
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {
@@ -81,7 +99,7 @@ async fn two_controllers_and_one_lease() {
     let mut standby = Controller::start(&second, &stage.namespace, &ELECTED).await;
 
     stage.service("web").await;
-    stage.version("v1", Behaviour::Ready).await;
+    release(&stage, "v1", Behaviour::Ready).await;
     stage.is_settled_on("v1").await;
 
     let (mut handed_over, mut taken_over) = (Vec::new(), Vec::new());
@@ -89,21 +107,18 @@ async fn two_controllers_and_one_lease() {
         // SIGTERM, in the middle of a release: the standby holds the Lease, and finishes it.
         let before = holder(&stage).await;
         let version = format!("t{round}");
-        stage.version(&version, Behaviour::ReadyAfter(1)).await;
-        stage.until("it has started", |status| status.candidate.is_some()).await;
-        handed_over.push(end(&mut stage.controller, &standby, |leader| assert_eq!(leader.stop(), Some(0), "a clean end")));
+        starts(&stage, &version).await;
+        let stop = |leader: &mut Controller| assert_eq!(leader.stop(), Some(0), "a clean end");
+        handed_over.push(end(&mut stage.controller, &mut standby, stop).await);
         let after = holder(&stage).await;
-        assert!(after.0 != before.0 && !after.0.is_empty() && after.1 == before.1 + 1, "{before:?} then {after:?}");
+        assert!(after.0 != before.0 && !after.0.is_empty() && after.1 > before.1, "{before:?} then {after:?}");
         stage.is_settled_on(&version).await;
-        stage.controller.run().await;
 
         // SIGKILL: the same, a lease later.
         let version = format!("k{round}");
-        stage.version(&version, Behaviour::ReadyAfter(1)).await;
-        stage.until("it has started", |status| status.candidate.is_some()).await;
-        taken_over.push(end(&mut standby, &stage.controller, Controller::kill));
+        starts(&stage, &version).await;
+        taken_over.push(end(&mut stage.controller, &mut standby, Controller::kill).await);
         stage.is_settled_on(&version).await;
-        standby.run().await;
     }
     let status = stage.status("web").await;
     assert!(status.rejected.is_empty() && stage::is_ready(&status), "{status:?}");

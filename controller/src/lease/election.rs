@@ -287,8 +287,11 @@ impl Election {
             // Also a late one proves that it was ours from then on; it only may be too late to be of use.
             Reply::Shown(record) => {
                 let ours = record.holder == self.me;
+                let version = record.version.clone();
                 if self.see(record, Source::Reply, now) {
                     self.stumbled = false;
+                    // The server is slow, and the next attempt was made on what is no more: it is not worth waiting for.
+                    self.waiting = self.waiting.take().filter(|sent| sent.request.version().is_none_or(|on| *on == version));
                     if ours && !self.resigned {
                         self.held = self.held.max(Some(sent.at));
                         self.expire(now);
@@ -410,6 +413,14 @@ impl Election {
 }
 
 impl Request {
+    /// On the condition of which it is made.
+    fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Read | Self::Create => None,
+            Self::Take { version, .. } | Self::Renew { version, .. } | Self::Release { version, .. } => Some(version),
+        }
+    }
+
     /// With another name for the version.
     #[must_use]
     pub fn mapped(self, version: impl Fn(&Version) -> Version) -> Self {

@@ -312,6 +312,33 @@ fn a_renewal_that_happened_without_an_answer_is_found_out() {
 }
 
 #[test]
+fn a_slow_server_is_no_reason_to_lose_it() {
+    // Every answer takes longer than is waited for, and still is in time.
+    const SLOW: u64 = ANSWER + 200;
+    let mut me = leader();
+    let (mut on_their_way, mut version, mut now) = (Vec::new(), 2, RENEW);
+    while now < 60_000 {
+        while let Some((due, _)) = on_their_way.first()
+            && *due <= now
+        {
+            let (_, sent): (u64, Sent) = on_their_way.remove(0);
+            let reply = if sent.request == renewal(version) {
+                version += 1;
+                Reply::Shown(record("me", version))
+            } else {
+                Reply::Conflict
+            };
+            me.replied(&sent, reply, ms(now));
+        }
+        if let Next::Send(sent) = me.next(ms(now)) {
+            on_their_way.push((now + SLOW, sent));
+        }
+        assert!(me.leads(ms(now)), "at {now} ms");
+        now += 10;
+    }
+}
+
+#[test]
 fn a_late_success_counts_from_when_it_was_sent() {
     let mut me = leader();
     let first = sends(&mut me, ms(RENEW));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use stateright::{Model, Property};
 
 use crate::{
+    calm::Calmed,
     election::{Next, Record, Times, Version},
     world::{Checks, Mail, NOW, Pace, ReplyKey, SentKey, Service, World},
 };
@@ -28,6 +29,8 @@ pub struct Setup {
     pub lagging_watches: bool,
     /// Also ask of every state whether a leader comes when the faults cease.
     pub liveness: bool,
+    /// Answers to that which are known.
+    pub(crate) calmed: Calmed,
 }
 
 impl Setup {
@@ -44,6 +47,7 @@ impl Setup {
             switches: true,
             lagging_watches: false,
             liveness: false,
+            calmed: Calmed::default(),
         }
     }
 }
