@@ -15,7 +15,7 @@ pub(crate) use table::{Change, Seen, Table};
 
 use crate::{
     queue::{
-        Key,
+        Key, Lane,
         backoff::{Random, pause},
     },
     watch::{
@@ -259,6 +259,30 @@ impl Cache {
         }
     }
 
+    /// Leadership begins, and another may have written since we last did: what only our own writes and reads have told us is worth no
+    /// more than after a restart. Doubts remain: what nobody knew then is not known now.
+    pub(crate) fn distrust(&mut self) {
+        self.confirmed.clear();
+        self.memory.retain(|_, memory| {
+            *memory = Memory { uncertain: std::mem::take(&mut memory.uncertain), ..Memory::default() };
+            !memory.uncertain.is_empty()
+        });
+    }
+
+    /// Everything that may have work due: first what is on its way or was asked by a person.
+    pub(crate) fn work(&self) -> BTreeMap<Key, Lane> {
+        let of = |namespace: &str, name: &str| Key { namespace: namespace.to_owned(), name: name.to_owned() };
+        let releases = self.releases.iter().map(|((namespace, name), release)| {
+            (of(namespace, name), if release.is_on_its_way { Lane::Switch } else { Lane::Resync })
+        });
+        let mut work: BTreeMap<Key, Lane> = releases.collect();
+        for ((namespace, _), operation) in self.operations.iter().filter(|(_, operation)| !operation.answered) {
+            let lane = work.entry(of(namespace, &operation.spec.release)).or_insert(Lane::Spec);
+            *lane = (*lane).min(Lane::Spec);
+        }
+        work
+    }
+
     /// The Release is gone.
     pub(crate) fn forget(&mut self, key: &Key) {
         self.memory.remove(key);
@@ -289,6 +313,8 @@ pub(crate) fn slice(object: &SlimSlice) -> (String, Slice) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -314,5 +340,57 @@ mod tests {
     fn silence_is_said_only_when_it_is_long() {
         let silent = |seconds: i64| (seconds, Patience::Throttled);
         assert_eq!(lasting(&[silent(0), silent(2), silent(9), silent(11)]), [false, false, false, true]);
+    }
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "shop".into(), name: name.into() }
+    }
+
+    fn see_release(cache: &mut Cache, name: &str, status: &serde_json::Value) {
+        let meta = json!({"name": name, "namespace": "shop", "uid": name, "resourceVersion": "7"});
+        let release: SlimRelease =
+            serde_json::from_value(json!({"metadata": meta, "spec": {"workloads": []}, "status": status})).unwrap();
+        cache.show_release(&release);
+    }
+
+    fn see_operation(cache: &mut Cache, name: &str, release: &str, status: &serde_json::Value) {
+        let operation: SlimOperation = serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "7"},
+            "spec": {"release": release, "type": "Abort"}, "status": status,
+        }))
+        .unwrap();
+        cache.show_operation(&operation);
+    }
+
+    #[test]
+    fn a_new_leader_begins_with_what_is_on_its_way_and_forgets_nobody() {
+        let mut cache = Cache::new(1);
+        see_release(&mut cache, "settled", &json!({}));
+        see_release(&mut cache, "asked", &json!({}));
+        see_operation(&mut cache, "o1", "asked", &json!(null));
+        see_operation(&mut cache, "o2", "settled", &json!({"outcome": "Done", "message": "m", "at": "2026-01-01T00:00:00Z"}));
+        see_operation(&mut cache, "o3", "nobody", &json!(null));
+        let work = cache.work();
+        assert_eq!(
+            [work[&key("settled")], work[&key("asked")], work[&key("nobody")]],
+            [Lane::Resync, Lane::Spec, Lane::Spec],
+            "also those who ask something of a Release that does not exist get their answer"
+        );
+    }
+
+    #[test]
+    fn leadership_forgets_what_a_restart_would_forget_and_keeps_its_doubts() {
+        let mut cache = Cache::new(1);
+        let now = Timestamp::UNIX_EPOCH;
+        cache.saw_strangers(&key("web"), "web", 3, now);
+        cache.failed(&key("web"), "deployment/web-blue", "no".into(), Patience::Once, now);
+        cache.doubt(&key("web"), Object::Service("web".into()));
+        cache.failed(&key("other"), "deployment/web-blue", "no".into(), Patience::Once, now);
+        cache.confirmed.insert("u".into(), 3);
+        cache.distrust();
+        assert!(cache.confirmed.is_empty());
+        assert_eq!(cache.memory.len(), 1);
+        assert_eq!(cache.looked_at(&key("web"), "web").1, None);
+        assert_eq!(cache.doubts(&key("web")), [Object::Service("web".into())]);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
+
+use crate::lease;
 
 /// Watches Releases and brings each to the version that it wants: starts it beside the running one, proves it, switches, watches, and
 /// switches back when it goes bad.
@@ -28,6 +30,19 @@ pub struct Arguments {
     /// A registry that speaks plain HTTP, as host or host:port; can be given more than once. Loopback addresses always do.
     #[arg(long, value_name = "HOST")]
     pub plain_http_registry: Vec<String>,
+
+    /// Write only while this process holds the Lease, so that several replicas can run. false: this is the only one.
+    #[arg(long, env = "BASCULE_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: bool,
+
+    /// Where the Lease is. Default: the namespace that the process runs in, and outside a cluster bascule-system.
+    #[arg(long, env = "BASCULE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// The name of the Lease.
+    #[arg(long, env = "BASCULE_LEASE_NAME", value_name = "NAME", default_value = lease::NAME)]
+    pub lease_name: String,
 
     /// How to write the log; what is written is chosen by `BASCULE_LOG`, for example `debug` or `bascule_controller=debug`.
     #[arg(long, env = "BASCULE_LOG_FORMAT", default_value = "json")]

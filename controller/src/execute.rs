@@ -3,12 +3,18 @@
 //! In: a plan. Out: requests to the API server; only this room writes to it. Never here: a decision, a repetition. What fails is
 //! remembered with the time of the next attempt, and decided about anew. A write without an answer leaves a doubt, which is
 //! cleared by a read before anything else is decided.
+//!
+//! Who may write is decided by leadership, and asked at the last moment: [`Gate::send`] is the only way to the API server for what
+//! changes anything, and looks at the clock right before the request goes out. That is no fence. A request that was sent in time may
+//! still wait for a connection, or be on its way when another replica leads. So what is not answered when the term ends is given up
+//! (an unsent one is never sent), and its object is read again; and what has left all the same is stopped where it arrives: a write that moves
+//! traffic or ends pods names the uid and resourceVersion that it was decided on, and the new leader's first write changes those.
 
 mod fault;
 mod read;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bascule_core::{Next, Observed, Plan, Read};
 use tokio::{
@@ -18,6 +24,7 @@ use tokio::{
 
 use crate::{
     cache::{Object, Patience},
+    lease::{Leadership, Term},
     queue::Key,
     shell::Shell,
 };
@@ -38,22 +45,37 @@ pub(crate) enum Done {
     Behind(Option<Object>),
     /// It failed; when to try again is remembered, and the next decision leaves it out until then.
     Failed,
+    /// Nothing was sent: this replica does not lead any more. Whoever leads decides again.
+    Deposed,
 }
 
-/// Lets writes pass: so many at a time, and none while the API server asks for silence.
+/// Lets writes pass: so many at a time, none while the API server asks for silence, and only those of the leader.
 #[derive(Debug)]
 pub(crate) struct Gate {
+    leadership: Leadership,
     places: Semaphore,
     closed_until: Mutex<Option<Instant>>,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self { places: Semaphore::new(WRITES_AT_ONCE), closed_until: Mutex::new(None) }
-    }
-}
-
 impl Gate {
+    pub(crate) fn new(leadership: Leadership) -> Self {
+        Self { leadership, places: Semaphore::new(WRITES_AT_ONCE), closed_until: Mutex::new(None) }
+    }
+
+    /// Sends what was decided in `term`, if it still is that term at the moment of sending.
+    async fn send<T>(&self, term: Term, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Fault> {
+        let _place = self.pass().await;
+        if !self.leadership.holds(term) {
+            return Err(Fault::Deposed);
+        }
+        // A future does nothing before it is asked: the request is made from here on.
+        tokio::select! {
+            biased;
+            reply = request => reply.map_err(Fault::of),
+            () = self.leadership.over(term) => Err(Fault::Unanswered("leadership ended before the answer came".to_owned())),
+        }
+    }
+
     async fn pass(&self) -> Option<SemaphorePermit<'_>> {
         loop {
             let place = self.places.acquire().await.ok();
@@ -77,11 +99,11 @@ impl Gate {
 
 /// Carries the plan out, up to the first failure. Reads only when there is nothing to write: traffic that goes back does not wait
 /// for them, and the next decision asks again.
-pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, plan: Plan) -> Done {
+pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed: &Observed, plan: Plan) -> Done {
     let done = match plan.next {
         Next::Rest => return look(shell, key, observed, &plan.reads).await,
         Next::Record(status) => {
-            let outcome = write::status(shell, key, observed, &status).await;
+            let outcome = write::status(shell, term, key, observed, &status).await;
             let object = Some(Object::Release(key.name.clone()));
             settle(shell, key, bascule_core::STATUS, "write the status of the Release", object, outcome)
         }
@@ -89,7 +111,7 @@ pub(crate) async fn execute(shell: &Arc<Shell>, key: &Key, observed: &Observed, 
             let mut done = Done::Acted;
             for step in steps {
                 let (target, what, object) = (step.target(), write::describe(&step), write::object(&step));
-                let outcome = write::step(shell, key, observed, step).await;
+                let outcome = write::step(shell, term, key, observed, step).await;
                 done = settle(shell, key, &target, &what, object, outcome);
                 if done != Done::Acted {
                     break;
@@ -135,6 +157,8 @@ fn settle(shell: &Shell, key: &Key, target: &str, what: &str, object: Option<Obj
             Done::Acted
         }
         Err(Fault::Behind) => Done::Behind(object),
+        // Nothing has happened, so there is nothing to remember.
+        Err(Fault::Deposed) => Done::Deposed,
         Err(fault) => {
             remember(shell, key, target, what, &fault);
             Done::Failed
@@ -160,4 +184,61 @@ pub(crate) async fn clear_doubts(shell: &Arc<Shell>, key: &Key) -> bool {
         shell.cache().certain(key, &object);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn gate() -> (Gate, Leadership, Term) {
+        let leadership = Leadership::contended();
+        let turn = leadership.set(Some(Instant::now() + Duration::from_secs(2)));
+        leadership.tell(turn.gained);
+        (Gate::new(leadership.clone()), leadership, turn.gained.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_leader_writes() {
+        let (gate, _, term) = gate();
+        assert_eq!(gate.send(term, async { Ok(7) }).await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_decided_in_a_term_that_is_over_is_not_sent() {
+        let (gate, leadership, term) = gate();
+        let sent = AtomicBool::new(false);
+        let request = || async {
+            sent.store(true, Ordering::Relaxed);
+            Ok(())
+        };
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(matches!(gate.send(term, request()).await, Err(Fault::Deposed)), "the clock is enough");
+        // Leader again, in another term: the old decision does not count in it.
+        let turn = leadership.set(Some(Instant::now() + Duration::from_secs(2)));
+        leadership.tell(turn.gained);
+        assert!(matches!(gate.send(term, request()).await, Err(Fault::Deposed)));
+        assert!(!sent.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waited_at_the_gate_is_asked_again() {
+        let (gate, _, term) = gate();
+        gate.close_for(Duration::from_secs(3)).await;
+        assert!(matches!(gate.send(term, async { Ok(()) }).await, Err(Fault::Deposed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_answer_when_the_term_ends_is_in_doubt() {
+        let (gate, leadership, term) = gate();
+        let send = gate.send(term, futures::future::pending::<Result<(), kube::Error>>());
+        let end = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            leadership.set(None);
+            leadership.tell(None);
+        };
+        let (reply, ()) = tokio::join!(send, end);
+        assert!(matches!(reply, Err(Fault::Unanswered(_))));
+    }
 }

@@ -9,6 +9,7 @@ pub mod config;
 mod events;
 mod execute;
 mod http;
+pub mod lease;
 mod metrics;
 mod queue;
 mod shell;

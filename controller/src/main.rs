@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bascule_controller::{Settings, client, clock::SystemClock, config::Arguments, run, telemetry};
+use bascule_controller::{Settings, client, clock::SystemClock, config::Arguments, lease, run, telemetry};
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,9 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         }
         told.cancel();
     });
+    let unique = RandomState::new().hash_one(std::process::id());
+    let lease =
+        arguments.leader_elect.then(|| lease::Settings::of_this_process(arguments.lease_namespace, arguments.lease_name, unique));
     let settings = Settings {
         namespace: arguments.namespace,
         listen: Some(arguments.listen),
@@ -52,7 +55,8 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         read_pull_secrets: arguments.read_pull_secrets,
         plain_http_registries: arguments.plain_http_registry,
         fetch: None,
-        seed: RandomState::new().hash_one(std::process::id()),
+        lease,
+        seed: unique,
         policy: bascule_core::Policy::default(),
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace.as_deref().unwrap_or("all"), "starting");

@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     objects: IntGaugeVec,
     events_dropped: IntCounter,
     notes: IntCounterVec,
+    leader: IntGauge,
+    turns: IntCounterVec,
 }
 
 impl Metrics {
@@ -47,11 +49,27 @@ impl Metrics {
             histogram_opts!("bascule_queue_wait_seconds", "How long a Release waited for a worker", buckets),
             &["lane"],
         )?;
+        let leader = IntGauge::new("bascule_is_leader", "1 in the one replica that writes")?;
+        let turns = counters("bascule_leader_turns_total", "How often this replica has gained or lost leadership", &["turn"])?;
+        registry.register(Box::new(leader.clone()))?;
         registry.register(Box::new(depth.clone()))?;
         registry.register(Box::new(events_dropped.clone()))?;
         registry.register(Box::new(objects.clone()))?;
         registry.register(Box::new(waited.clone()))?;
-        Ok(Self { registry, decisions, requests, depth, waited, watch_events, watch_errors, objects, events_dropped, notes })
+        Ok(Self {
+            registry,
+            decisions,
+            requests,
+            depth,
+            waited,
+            watch_events,
+            watch_errors,
+            objects,
+            events_dropped,
+            notes,
+            leader,
+            turns,
+        })
     }
 
     pub(crate) fn decided(&self, action: &str) {
@@ -85,6 +103,11 @@ impl Metrics {
 
     pub(crate) fn noted(&self, kind: &str) {
         self.notes.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+        self.turns.with_label_values(&[if leads { "gained" } else { "lost" }]).inc();
     }
 
     /// The text that a scrape gets.

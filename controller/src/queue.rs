@@ -1,7 +1,7 @@
 //! Which Release is decided about next.
 //!
 //! In: keys, each with the lane of what happened, and times at which to look again. Out: one key at a time to each worker; a key is
-//! never with two workers at once. First in, first out within a lane; what waits long moves up. The heart ([`state`]) is synchronous
+//! never with two workers at once. While it is closed nothing is kept: whoever opens it says everything that there is. First in, first out within a lane; what waits long moves up. The heart ([`state`]) is synchronous
 //! and knows no clock; this file only wakes the workers.
 
 pub(crate) mod backoff;
@@ -45,6 +45,25 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Work begins, with all of these: what was there before is forgotten, and so are failures.
+    pub(crate) fn open(&self, keys: impl IntoIterator<Item = (Key, Lane)>) {
+        let mut state = self.lock();
+        state.open();
+        let now = Instant::now();
+        for (key, lane) in keys {
+            state.push(key, lane, now);
+        }
+        self.metrics.depth(state.depth());
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Nobody works any more.
+    pub(crate) fn close(&self) {
+        self.lock().close();
+        self.metrics.depth(0);
     }
 
     /// Something happened to this Release.

@@ -25,6 +25,7 @@ use crate::{
     events::Emitter,
     execute::Gate,
     http,
+    lease::{self, Leadership, News},
     metrics::Metrics,
     queue::{Lane, Queue, backoff::Random},
     sources::{
@@ -56,6 +57,8 @@ pub struct Settings {
     pub plain_http_registries: Vec<String>,
     /// Who resolves tags; None: the registries themselves, over the network.
     pub fetch: Option<Arc<dyn Fetch>>,
+    /// None: no election; this is the only process, and it always leads.
+    pub lease: Option<lease::Settings>,
     /// For jitter.
     pub seed: u64,
     pub policy: Policy,
@@ -76,6 +79,7 @@ pub(crate) struct Shell {
     pub(crate) events: Emitter,
     pub(crate) images: Images,
     pub(crate) policy: Policy,
+    pub(crate) leadership: Leadership,
     pub(crate) gate: Gate,
     pub(crate) seed: u64,
     cache: Mutex<Cache>,
@@ -107,7 +111,29 @@ impl Shell {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Caches are complete, and it is not about to end.
+    /// The caches are warm in every replica. What begins with leadership is work, and with it what a restart would forget.
+    fn turned(&self, news: News) {
+        match news {
+            News::Gained => {
+                let work = {
+                    let mut cache = self.cache();
+                    cache.distrust();
+                    cache.work()
+                };
+                self.queue.open(work);
+            }
+            News::Lost => {
+                self.queue.close();
+                // A standby asks no registry.
+                let keys = self.cache().keys();
+                for key in &keys {
+                    self.images.forget(key);
+                }
+            }
+        }
+    }
+
+    /// Caches are complete, and it is not about to end. A standby is ready too: ready to take over.
     pub(crate) fn ready(&self) -> bool {
         *self.synced.borrow() && !self.stopping.load(Ordering::Relaxed)
     }
@@ -120,6 +146,13 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
     let tasks = Tasks::new();
     // Watches, HTTP and Events go on while the last plans finish.
     let end = CancellationToken::new();
+    let leadership = match &settings.lease {
+        Some(lease) => {
+            lease.times.check().map_err(anyhow::Error::msg).context("times of the lease")?;
+            Leadership::contended()
+        }
+        None => Leadership::sole(),
+    };
     let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
     let shell = Arc::new(Shell {
         images: images(&client, &settings, &clock, &queue)?,
@@ -130,7 +163,8 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
         metrics,
         events,
         policy: settings.policy,
-        gate: Gate::default(),
+        gate: Gate::new(leadership.clone()),
+        leadership,
         seed: settings.seed,
         cache: Mutex::new(Cache::new(settings.seed)),
         synced: watch_channel::Sender::new(false),
@@ -139,6 +173,7 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
     if let Some(address) = settings.listen {
         http::start(&shell, address, &tasks, &end).await?;
     }
+    let contender = contend(&shell, settings.lease, &tasks);
     watch::start(&shell, &tasks, &end);
     let workers = Tasks::new();
     for _ in 0..WORKERS {
@@ -149,15 +184,44 @@ pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop
     stop.cancelled().await;
     tracing::info!("ending: what is in flight is finished first");
     shell.stopping.store(true, Ordering::Relaxed);
-    if tokio::time::timeout(GRACE, workers.ended()).await.is_err() {
+    let finished = tokio::time::timeout(GRACE, workers.ended()).await.is_ok();
+    if !finished {
         tracing::warn!(
             "some requests were still in flight after {GRACE:?}; the next start continues from what the cluster shows"
         );
+    }
+    // Not before: while something of ours is on its way, nobody else is invited to write.
+    if let Some(contender) = contender {
+        contender.resign(finished).await;
     }
     shell.events.close();
     end.cancel();
     let _ = tokio::time::timeout(GRACE, tasks.ended()).await;
     Ok(())
+}
+
+/// With an election work begins when it is won, without one at once.
+fn contend(shell: &Arc<Shell>, settings: Option<lease::Settings>, tasks: &Tasks) -> Option<lease::Contender> {
+    let Some(settings) = settings else {
+        shell.metrics.leads(true);
+        shell.turned(News::Gained);
+        return None;
+    };
+    let (warm, told) = (shell.clone(), shell.clone());
+    let (contender, task) = lease::contend(
+        settings,
+        lease::Wiring {
+            client: shell.client.clone(),
+            clock: shell.clock.clone(),
+            metrics: shell.metrics.clone(),
+            leadership: shell.leadership.clone(),
+            seed: shell.seed,
+            warm: async move { warm.until_synced().await },
+            tell: move |news| told.turned(news),
+        },
+    );
+    tasks.spawn(task);
+    Some(contender)
 }
 
 fn images(client: &Client, settings: &Settings, clock: &Arc<dyn Clock>, queue: &Queue) -> anyhow::Result<Images> {

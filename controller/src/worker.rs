@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     execute::{self, Done},
+    lease::Term,
     queue::{Key, Outcome},
     shell::Shell,
 };
@@ -41,34 +42,44 @@ pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
         () = shell.until_synced() => {}
     }
     loop {
-        let key = tokio::select! {
+        let term = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            key = shell.queue.next() => key,
+            term = shell.leadership.gained() => term,
         };
-        // A panic is a mistake of ours about one Release: it must not take the worker and its key with it.
-        let outcome = AssertUnwindSafe(consider(&shell, &key, &stop)).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(release = %key, "a plan panicked while it was carried out; this Release is tried again");
-            shell.metrics.decided("panicked");
-            Outcome::Failed
-        });
-        shell.queue.done(&key, outcome);
+        loop {
+            let key = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = shell.leadership.over(term) => break,
+                key = shell.queue.next() => key,
+            };
+            // A panic is a mistake of ours about one Release: it must not take the worker and its key with it.
+            let considered = AssertUnwindSafe(consider(&shell, term, &key, &stop)).catch_unwind().await;
+            let outcome = considered.unwrap_or_else(|_| {
+                tracing::error!(release = %key, "a plan panicked while it was carried out; this Release is tried again");
+                shell.metrics.decided("panicked");
+                Outcome::Failed
+            });
+            shell.queue.done(&key, outcome);
+        }
     }
 }
 
-async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Outcome {
+async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &CancellationToken) -> Outcome {
     let mut behind: u32 = 0;
     for _ in 0..ROUNDS {
         // What the last round has left in doubt is read before anything else is decided.
         if !execute::clear_doubts(shell, key).await {
             return Outcome::Failed;
         }
-        if stop.is_cancelled() {
+        // Whoever leads next begins with every key.
+        if stop.is_cancelled() || !shell.leadership.holds(term) {
             return Outcome::Rest(None);
         }
         let now = shell.clock.now();
         let snapshot = shell.cache().snapshot(key, now, shell.policy.look_for_service);
-        let Some(mut observed) = snapshot else { return orphans(shell, key).await };
+        let Some(mut observed) = snapshot else { return orphans(shell, term, key).await };
         observed.artifacts = shell.images.answers(key, &observed.release);
         // A decision that panics is a mistake of ours about one Release; the others go on.
         let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
@@ -84,8 +95,9 @@ async fn consider(shell: &Arc<Shell>, key: &Key, stop: &CancellationToken) -> Ou
         } else {
             tracing::info!(release = %key, action, steps = %steps(&plan), "decided");
         }
-        match execute::execute(shell, key, &observed, plan).await {
+        match execute::execute(shell, term, key, &observed, plan).await {
             Done::Acted | Done::Failed => {}
+            Done::Deposed => return Outcome::Rest(None),
             Done::Nothing if mutant::is(Mutant::DropWakeUp) => return Outcome::Rest(None),
             Done::Nothing => return Outcome::Rest(wake.map(|at| until(now, at))),
             Done::Behind(object) => {
@@ -131,7 +143,7 @@ fn steps(plan: &Plan) -> String {
 }
 
 /// There is no such Release: what remains of it in memory goes, and those who ask something of it are told.
-async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
+async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
     let asked: Vec<_> = {
         let mut cache = shell.cache();
         // One that cannot be read is there all the same: to refuse what is asked of it would be a lie.
@@ -154,7 +166,7 @@ async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
         let message = format!("there is no Release {} in namespace {}", key.name, key.namespace);
         let status = json!({"outcome": "Refused", "message": message, "at": now});
         let seen = (operation.name.as_str(), operation.uid.as_str(), operation.resource_version.as_str());
-        if let Err(fault) = execute::answer(shell, key, seen, status).await {
+        if let Err(fault) = execute::answer(shell, term, key, seen, status).await {
             tracing::warn!(release = %key, operation = operation.name, "could not answer: {fault}");
             return Outcome::Failed;
         }
@@ -172,7 +184,7 @@ async fn orphans(shell: &Arc<Shell>, key: &Key) -> Outcome {
             continue;
         }
         let seen = (operation.name.as_str(), operation.uid.as_str(), operation.resource_version.as_str());
-        if let Err(fault) = execute::prune(shell, key, seen).await {
+        if let Err(fault) = execute::prune(shell, term, key, seen).await {
             tracing::warn!(release = %key, operation = operation.name, "could not delete an old Operation: {fault}");
             return Outcome::Failed;
         }

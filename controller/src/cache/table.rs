@@ -96,6 +96,10 @@ impl<T: Clone> Table<T> {
         self.entries.keys()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &T)> {
+        self.entries.iter().map(|(name, entry)| (name, &entry.value))
+    }
+
     pub(crate) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a str, &'a T)> {
         let from = (namespace.to_owned(), String::new());
         let of = self.entries.range(from..).take_while(move |((other, _), _)| other == namespace);

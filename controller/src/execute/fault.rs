@@ -26,6 +26,9 @@ pub(crate) enum Fault {
     /// 5xx, and everything else.
     #[error("{0}")]
     Other(String),
+    /// Not sent: the term in which it was decided is over.
+    #[error("this replica does not lead any more")]
+    Deposed,
 }
 
 impl Fault {
@@ -56,6 +59,7 @@ impl Fault {
             Self::Throttled(_) => "Throttled",
             Self::Unanswered(_) => "Unanswered",
             Self::Other(_) => "Other",
+            Self::Deposed => "Deposed",
         }
     }
 
@@ -66,6 +70,7 @@ impl Fault {
             Self::Throttled(_) => "429".into(),
             Self::Unanswered(_) => "none".into(),
             Self::Other(_) => "other".into(),
+            Self::Deposed => "deposed".into(),
         }
     }
 }

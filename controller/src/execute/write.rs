@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::fault::{Fault, OWNED, one_line};
 use crate::{
     cache::Object,
+    lease::Term,
     queue::Key,
     shell::Shell,
     watch::{
@@ -56,8 +57,8 @@ pub(super) fn object(step: &Step) -> Option<Object> {
     }
 }
 
-pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, step: Step) -> Result<(), Fault> {
-    let writer = Writer { shell, key };
+pub(super) async fn step(shell: &Arc<Shell>, term: Term, key: &Key, observed: &Observed, step: Step) -> Result<(), Fault> {
+    let writer = Writer { shell, term, key };
     match step {
         Step::DryRun { revision, deployments } => writer.dry_run(observed, revision, deployments).await,
         Step::Apply { deployment, body } => writer.apply(observed, &deployment, &body).await,
@@ -96,9 +97,9 @@ pub(super) async fn step(shell: &Arc<Shell>, key: &Key, observed: &Observed, ste
         }
         Step::Answer { operation, uid, resource_version, outcome, message, at } => {
             let status = json!({"outcome": outcome, "message": message, "at": at});
-            answer(shell, key, (&operation, &uid, &resource_version), status).await
+            answer(shell, term, key, (&operation, &uid, &resource_version), status).await
         }
-        Step::Prune { operation, uid, resource_version } => prune(shell, key, (&operation, &uid, &resource_version)).await,
+        Step::Prune { operation, uid, resource_version } => prune(shell, term, key, (&operation, &uid, &resource_version)).await,
     }
 }
 
@@ -107,23 +108,27 @@ type As<'a> = (&'a str, &'a str, &'a str);
 
 /// Writes the outcome of an Operation; also of one whose Release does not exist. The resourceVersion is the precondition: for the
 /// status of a custom resource the uid alone is none.
-pub(crate) async fn answer(shell: &Arc<Shell>, key: &Key, (operation, uid, version): As<'_>, status: Value) -> Result<(), Fault> {
+pub(crate) async fn answer(
+    shell: &Arc<Shell>,
+    term: Term,
+    key: &Key,
+    (operation, uid, version): As<'_>,
+    status: Value,
+) -> Result<(), Fault> {
     let api: Api<SlimOperation> = Api::namespaced(shell.client.clone(), &key.namespace);
     let body = json!({
         "apiVersion": "bascule.dev/v1alpha1", "kind": "Operation",
         "metadata": {"name": operation, "namespace": key.namespace, "uid": uid, "resourceVersion": version}, "status": status,
     });
-    let place = shell.gate.pass().await;
-    let reply = api.patch_status(operation, &parameters(true), &Patch::Apply(&body)).await;
-    drop(place);
+    let reply = shell.gate.send(term, api.patch_status(operation, &parameters(true), &Patch::Apply(&body))).await;
     let reply = counted(shell, "apply-status", reply).await?;
     shell.cache().show_operation(&reply);
     Ok(())
 }
 
 /// Deletes an answered Operation; also of a Release that does not exist.
-pub(crate) async fn prune(shell: &Arc<Shell>, key: &Key, (operation, uid, version): As<'_>) -> Result<(), Fault> {
-    Writer { shell, key }.delete::<SlimOperation>(operation, uid, Some(version.to_owned())).await?;
+pub(crate) async fn prune(shell: &Arc<Shell>, term: Term, key: &Key, (operation, uid, version): As<'_>) -> Result<(), Fault> {
+    Writer { shell, term, key }.delete::<SlimOperation>(operation, uid, Some(version.to_owned())).await?;
     shell.cache().operations.drop(&(key.namespace.clone(), operation.to_owned()));
     Ok(())
 }
@@ -143,7 +148,13 @@ fn stood(observed: &Observed, name: &str) -> Option<i64> {
 }
 
 /// The status of the Release, on the condition that nothing has changed it since the decision.
-pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, status: &ReleaseStatus) -> Result<(), Fault> {
+pub(super) async fn status(
+    shell: &Arc<Shell>,
+    term: Term,
+    key: &Key,
+    observed: &Observed,
+    status: &ReleaseStatus,
+) -> Result<(), Fault> {
     let api: Api<SlimRelease> = Api::namespaced(shell.client.clone(), &key.namespace);
     let release = &observed.release;
     let body = json!({
@@ -155,9 +166,7 @@ pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, s
     if let Some(metadata) = body["metadata"].as_object_mut().filter(|_| mutant::is(Mutant::NoStatusPrecondition)) {
         metadata.remove("resourceVersion");
     }
-    let place = shell.gate.pass().await;
-    let reply = api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body)).await;
-    drop(place);
+    let reply = shell.gate.send(term, api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body))).await;
     let reply = counted(shell, "apply-status", reply).await;
     let reply = doubtful(shell, key, reply, Object::Release(key.name.clone()))?;
     shell.cache().show_release(&reply);
@@ -166,6 +175,8 @@ pub(super) async fn status(shell: &Arc<Shell>, key: &Key, observed: &Observed, s
 
 struct Writer<'a> {
     shell: &'a Arc<Shell>,
+    /// In which this was decided.
+    term: Term,
     key: &'a Key,
 }
 
@@ -188,9 +199,7 @@ impl Writer<'_> {
         // there is no precondition for that; but without force an object of another owner, which came in the meantime, is a conflict of
         // fields and stays as it is. That costs no request: a POST would leave us two sets of fields, and a GET a gap before the write.
         let known = matches!(patch, Patch::Apply(body) if body["metadata"]["uid"].is_string());
-        let place = self.shell.gate.pass().await;
-        let reply = self.api::<K>().patch(name, &parameters(known), &patch).await;
-        drop(place);
+        let reply = self.shell.gate.send(self.term, self.api::<K>().patch(name, &parameters(known), &patch)).await;
         let reply = counted(self.shell, if applies { "apply" } else { "patch" }, reply).await;
         doubtful(self.shell, self.key, reply, object)
     }
@@ -238,9 +247,7 @@ impl Writer<'_> {
         if !mutant::is(Mutant::NoDeletePrecondition) {
             parameters.preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
         }
-        let place = self.shell.gate.pass().await;
-        let reply = self.api::<K>().delete(name, &parameters).await;
-        drop(place);
+        let reply = self.shell.gate.send(self.term, self.api::<K>().delete(name, &parameters)).await;
         counted(self.shell, "delete", reply).await.map(|_| ())
     }
 
@@ -266,9 +273,8 @@ impl Writer<'_> {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
             let mut parameters = parameters(true);
             parameters.dry_run = true;
-            let place = self.shell.gate.pass().await;
-            let reply = self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body)).await;
-            drop(place);
+            let reply =
+                self.shell.gate.send(self.term, self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body))).await;
             let known = observed.deployments.known().is_some_and(|deployments| deployments.contains_key(name));
             match counted(self.shell, "dry-run", reply).await {
                 Ok(reply) => {
@@ -305,8 +311,7 @@ fn parameters(force: bool) -> PatchParams {
     if force { parameters.force() } else { parameters }
 }
 
-async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, kube::Error>) -> Result<T, Fault> {
-    let reply = reply.map_err(Fault::of);
+async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, Fault>) -> Result<T, Fault> {
     shell.metrics.requested(verb, &reply.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
     if let Err(Fault::Throttled(pause)) = &reply {
         shell.gate.close_for(*pause).await;

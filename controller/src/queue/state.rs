@@ -42,6 +42,8 @@ pub(super) struct State {
     timers: BTreeSet<(Instant, Key)>,
     random: Random,
     depth: usize,
+    /// Nothing is kept while nobody may work: a standby would gather every key for days.
+    open: bool,
 }
 
 impl State {
@@ -52,6 +54,24 @@ impl State {
             timers: BTreeSet::new(),
             random: Random::new(seed),
             depth: 0,
+            open: false,
+        }
+    }
+
+    /// Empty, whatever was in it; what is being worked on stays with its worker.
+    pub(super) fn open(&mut self) {
+        self.close();
+        self.open = true;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.open = false;
+        self.lanes.values_mut().for_each(VecDeque::clear);
+        self.timers.clear();
+        self.depth = 0;
+        self.entries.retain(|_, entry| entry.running);
+        for entry in self.entries.values_mut() {
+            *entry = Entry { running: true, ..Entry::default() };
         }
     }
 
@@ -60,6 +80,9 @@ impl State {
     }
 
     pub(super) fn push(&mut self, key: Key, lane: Lane, now: Instant) {
+        if !self.open {
+            return;
+        }
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.running {
             entry.dirty = Some(entry.dirty.map_or(lane, |dirty| dirty.min(lane)));
@@ -79,6 +102,9 @@ impl State {
 
     /// Look again at that time, or earlier if an earlier one is set.
     pub(super) fn wake(&mut self, key: Key, at: Instant) {
+        if !self.open {
+            return;
+        }
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.timer.is_some_and(|known| known <= at) {
             return;
@@ -173,6 +199,12 @@ impl State {
 mod tests {
     use super::*;
 
+    fn opened() -> State {
+        let mut state = State::new(1);
+        state.open();
+        state
+    }
+
     fn key(name: &str) -> Key {
         Key { namespace: "shop".into(), name: name.into() }
     }
@@ -183,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn urgent_first_then_in_order() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         for (name, lane) in [("a", Lane::Resync), ("b", Lane::Spec), ("c", Lane::Rollback), ("d", Lane::Spec)] {
             state.push(key(name), lane, now);
         }
@@ -193,7 +225,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_long_moves_up() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         state.push(key("old"), Lane::Resync, now);
         let later = now + Duration::from_secs(3);
         state.push(key("new"), Lane::Switch, later);
@@ -202,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_waits_once_and_moves_to_the_faster_lane() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         state.push(key("a"), Lane::Resync, now);
         state.push(key("b"), Lane::Spec, now);
         state.push(key("a"), Lane::Rollback, now);
@@ -215,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_is_never_with_two_workers() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         state.push(key("a"), Lane::Spec, now);
         assert!(pop(&mut state, now).is_some());
         state.push(key("a"), Lane::Switch, now);
@@ -226,7 +258,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_wait_longer_and_events_do_not_wait() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         state.push(key("a"), Lane::Spec, now);
         pop(&mut state, now);
         state.done(&key("a"), Outcome::Failed, now);
@@ -241,7 +273,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn events_in_between_do_not_put_the_retry_off() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         state.push(key("a"), Lane::Spec, now);
         pop(&mut state, now);
         state.done(&key("a"), Outcome::Failed, now);
@@ -255,8 +287,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_standby_gathers_nothing() {
+        let (mut state, now) = (opened(), Instant::now());
+        state.push(key("a"), Lane::Spec, now);
+        state.wake(key("b"), now + Duration::from_secs(1));
+        state.close();
+        state.push(key("c"), Lane::Rollback, now);
+        state.wake(key("d"), now);
+        assert_eq!((state.depth(), state.next_timer(), pop(&mut state, now + Duration::from_secs(9))), (0, None, None));
+        assert!(state.entries.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_worker_still_has_when_it_opens_again_is_not_given_to_another() {
+        let (mut state, now) = (opened(), Instant::now());
+        state.push(key("a"), Lane::Spec, now);
+        pop(&mut state, now);
+        state.close();
+        state.open();
+        state.push(key("a"), Lane::Resync, now);
+        assert_eq!(pop(&mut state, now), None);
+        state.done(&key("a"), Outcome::Rest(None), now);
+        assert_eq!(pop(&mut state, now).as_deref(), Some("a"), "and is not forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_settled_key_leaves_nothing_behind() {
-        let (mut state, now) = (State::new(1), Instant::now());
+        let (mut state, now) = (opened(), Instant::now());
         state.push(key("a"), Lane::Spec, now);
         pop(&mut state, now);
         state.done(&key("a"), Outcome::Rest(None), now);

@@ -36,6 +36,8 @@ pub(crate) struct KeptRelease {
     pub(crate) unreadable: bool,
     /// Names of the Services in the spec.
     pub(crate) services: Box<[String]>,
+    /// It has a candidate.
+    pub(crate) is_on_its_way: bool,
 }
 
 impl SlimRelease {
@@ -47,9 +49,7 @@ impl SlimRelease {
         let spec = self.spec.value.to_string();
         let status = Some(&self.status.value).filter(|status| !status.is_null()).map(ToString::to_string);
         let parsed: ReleaseSpec = serde_json::from_str(&spec)?;
-        if let Some(status) = &status {
-            serde_json::from_str::<ReleaseStatus>(status)?;
-        }
+        let parsed_status: Option<ReleaseStatus> = status.as_deref().map(serde_json::from_str).transpose()?;
         let meta = &self.metadata;
         Ok(KeptRelease {
             uid: meta.uid.clone().unwrap_or_default(),
@@ -60,6 +60,7 @@ impl SlimRelease {
             status: status.map(String::into_boxed_str),
             unreadable: false,
             services: parsed.services.into_iter().map(|service| service.name).collect(),
+            is_on_its_way: parsed_status.is_some_and(|status| status.candidate.is_some()),
         })
     }
 
@@ -75,6 +76,7 @@ impl SlimRelease {
             status: None,
             unreadable: true,
             services: Box::default(),
+            is_on_its_way: false,
         }
     }
 }

@@ -72,7 +72,7 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
             Fault { when, what }
         })
         .collect();
-    Run { scenario, seed: chance.next() % 1_000_000, faults }
+    Run { scenario, seed: chance.next() % 1_000_000, faults, election: chance.once_in(5) }
 }
 
 /// Those that can be played here.
@@ -120,7 +120,7 @@ pub fn play(count: u64, threads: usize, run: impl Fn(u64) -> Run + Sync, told: i
 
 /// Every crash point of a story: before, after the commit and after the reply of each request that a run without faults makes.
 pub fn crashes(story: &Scenario, seed: u64) -> Vec<Run> {
-    let calm = Run { scenario: story.clone(), seed, faults: Vec::new() };
+    let calm = Run { scenario: story.clone(), seed, faults: Vec::new(), election: false };
     let requests = calm.play().requests;
     let at = |k| [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply].map(|what| Fault { when: When::Request(k), what });
     (1..=requests).flat_map(at).map(|fault| Run { faults: vec![fault], ..calm.clone() }).collect()
@@ -146,7 +146,7 @@ pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories:
         let story = stories.get(index / 2).filter(|_| number % 2 == 0);
         let run = story.map_or_else(
             || sampled(seed, number, stories),
-            |story| Run { scenario: story.clone(), seed: seed + number, faults: Vec::new() },
+            |story| Run { scenario: story.clone(), seed: seed + number, faults: Vec::new(), election: false },
         );
         let outcome = run.play();
         let Some(first) = outcome.violations.first() else { continue };

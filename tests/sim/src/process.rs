@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use bascule_controller::{Settings, clock::Clock};
+use bascule_controller::{
+    Settings,
+    clock::Clock,
+    lease::{self, Settings as Lease, Times},
+};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::watch,
@@ -17,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{network::Line, registry::Registry, server::Server};
+use crate::{network::Line, registry::Registry, server::Server, stage::NAMESPACE};
 
 /// One incarnation of a process, as its surroundings see it.
 #[derive(Debug)]
@@ -126,6 +130,7 @@ pub struct Replica {
     registry: Arc<Registry>,
     number: usize,
     seed: u64,
+    elects: bool,
     skew: Arc<AtomicI64>,
     started: AtomicU64,
     /// Somebody sees to it that it runs.
@@ -141,12 +146,14 @@ struct Running {
 }
 
 impl Replica {
-    pub fn new(server: &Arc<Server>, registry: &Arc<Registry>, number: usize, seed: u64) -> Arc<Self> {
+    /// With `elects` it only writes while it holds the Lease.
+    pub fn new(server: &Arc<Server>, registry: &Arc<Registry>, number: usize, seed: u64, elects: bool) -> Arc<Self> {
         Arc::new(Self {
             server: server.clone(),
             registry: registry.clone(),
             number,
             seed,
+            elects,
             skew: Arc::new(AtomicI64::new(0)),
             started: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
@@ -184,6 +191,12 @@ impl Replica {
             read_pull_secrets: false,
             plain_http_registries: Vec::new(),
             fetch: Some(self.registry.clone()),
+            lease: self.elects.then(|| Lease {
+                namespace: NAMESPACE.to_owned(),
+                name: lease::NAME.to_owned(),
+                identity: life.user(),
+                times: Times::default(),
+            }),
             seed: self.seed.wrapping_add(number),
             policy: bascule_core::Policy::default(),
         };

@@ -28,6 +28,9 @@ pub struct Run {
     pub seed: u64,
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Two replicas that elect a leader; else one, and a second only by a fault.
+    #[serde(default)]
+    pub election: bool,
 }
 
 /// What came of it.
@@ -76,12 +79,16 @@ impl Run {
         server.inside().api.admission.service_track = self.scenario.policies;
         server.inside().oracle.allow(slack(&self.faults));
         let registry = Arc::new(Registry);
-        let replica = Replica::new(&server, &registry, 0, self.seed);
-        let other = Replica::new(&server, &registry, 1, self.seed.wrapping_add(77));
+        let replica = Replica::new(&server, &registry, 0, self.seed, self.election);
+        let other = Replica::new(&server, &registry, 1, self.seed.wrapping_add(77), self.election);
         replica.start();
         let mut tasks = JoinSet::new();
         tasks.spawn(cluster::run(server.clone(), self.seed));
         tasks.spawn(trouble::revive(server.clone(), replica.clone(), self.seed));
+        if self.election {
+            other.start();
+            tasks.spawn(trouble::revive(server.clone(), other.clone(), self.seed + 1));
+        }
         let mut faults = JoinSet::new();
         faults.spawn(trouble::happen(server.clone(), replica.clone(), other.clone()));
 
@@ -98,10 +105,14 @@ impl Run {
         // A fault that is still to come would only be late.
         faults.abort_all();
         server.inside().faults.cease();
-        other.kill();
+        if !self.election {
+            other.kill();
+        }
         violations.extend(self.come_to_rest(&server, &replica).await);
-        replica.unwanted();
-        replica.stop().await;
+        for replica in [&replica, &other] {
+            replica.unwanted();
+            replica.stop().await;
+        }
         tasks.abort_all();
         let mut inside = server.inside();
         let mut found = std::mem::take(&mut inside.oracle.violations);

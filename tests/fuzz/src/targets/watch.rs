@@ -125,6 +125,7 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         read_pull_secrets: false,
         plain_http_registries: Vec::new(),
         fetch: Some(Arc::new(Registry)),
+        lease: None,
         seed: 1,
         policy: Policy::default(),
     };

@@ -87,7 +87,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
     } else if arguments.crashes {
         stories.iter().flat_map(|story| campaign::crashes(story, arguments.seed)).collect()
     } else if arguments.stories {
-        stories.iter().map(|story| Run { scenario: story.clone(), seed: arguments.seed, faults: Vec::new() }).collect()
+        stories.iter().map(|story| Run { scenario: story.clone(), seed: arguments.seed, faults: Vec::new(), election: false }).collect()
     } else {
         Vec::new()
     };
