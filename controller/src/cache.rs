@@ -50,6 +50,8 @@ struct Memory {
     pods: Option<PodReport>,
     troubles: BTreeMap<String, Failing>,
     uncertain: BTreeSet<Object>,
+    /// Everything was read anew since the last list: nothing here is from an older time.
+    sure: bool,
 }
 
 /// A step that fails since then, so many times in a row.
@@ -256,6 +258,46 @@ impl Cache {
     pub(crate) fn certain(&mut self, key: &Key, object: &Object) {
         if let Some(memory) = self.memory.get_mut(key) {
             memory.uncertain.remove(object);
+        }
+    }
+
+    /// Whether what is known of this Release is not older than this process, its term and its lists.
+    pub(crate) fn is_sure(&self, key: &Key) -> bool {
+        self.memory.get(key).is_some_and(|memory| memory.sure)
+    }
+
+    pub(crate) fn now_sure(&mut self, key: &Key) {
+        self.memory(key).sure = true;
+    }
+
+    /// A list may come from a server that is behind.
+    pub(crate) fn listed_again(&mut self) {
+        for memory in self.memory.values_mut() {
+            memory.sure = false;
+        }
+    }
+
+    /// All Deployments of a Release, as a list has just shown them.
+    pub(crate) fn show_deployments(&mut self, key: &Key, listed: &[SlimDeployment]) {
+        let known: Vec<String> = self.deployments.of_release(&key.namespace, &key.name).map(|(name, _)| name.to_owned()).collect();
+        for name in known.into_iter().filter(|name| listed.iter().all(|it| it.metadata.name.as_ref() != Some(name))) {
+            self.drop_deployment(&key.namespace, &name);
+        }
+        for deployment in listed {
+            self.show_deployment(deployment, false);
+        }
+    }
+
+    /// The same for its ReplicaSets.
+    pub(crate) fn show_replica_sets(&mut self, key: &Key, listed: &[SlimReplicaSet]) {
+        let name_of = |set: &SlimReplicaSet| kube::Resource::meta(set).name.clone().unwrap_or_default();
+        let known: Vec<String> = self.replica_sets.of_release(&key.namespace, &key.name).map(|(name, _)| name.to_owned()).collect();
+        for name in known.into_iter().filter(|name| listed.iter().all(|it| name_of(it) != *name)) {
+            self.replica_sets.drop(&(key.namespace.clone(), name));
+        }
+        for set in listed {
+            let (release, view) = replica_set(set);
+            self.replica_sets.show(Seen::of(kube::Resource::meta(set)), release, view);
         }
     }
 

@@ -16,7 +16,7 @@ mod write;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use bascule_core::{Next, Observed, Plan, Read};
+use bascule_core::{Next, Observed, Plan, Read, Step};
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit},
     time::Instant,
@@ -107,6 +107,16 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
             let object = Some(Object::Release(key.name.clone()));
             settle(shell, key, bascule_core::STATUS, "write the status of the Release", object, outcome)
         }
+        Next::Act(steps) if steps.iter().any(is_grave) && !shell.cache().is_sure(key) => {
+            // Decided on what lists have shown. Once, before traffic or pods move: is it still so?
+            return match read::anew(shell, key, observed).await {
+                Ok(()) => Done::Acted,
+                Err(fault) => {
+                    remember(shell, key, "read/anew", "look at everything before something is moved", &fault);
+                    Done::Failed
+                }
+            };
+        }
         Next::Act(steps) => {
             let mut done = Done::Acted;
             for step in steps {
@@ -127,6 +137,14 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
         }
     }
     done
+}
+
+/// It moves traffic or pods.
+fn is_grave(step: &Step) -> bool {
+    match step {
+        Step::Apply { .. } | Step::Scale { .. } | Step::DeleteDeployment { .. } | Step::Route(_) | Step::Select { .. } => true,
+        Step::DryRun { .. } | Step::Preview { .. } | Step::DeletePreview { .. } | Step::Answer { .. } | Step::Prune { .. } => false,
+    }
 }
 
 async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, reads: &[Read]) -> Done {

@@ -124,6 +124,7 @@ where
 }
 
 fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>) {
+    let listed = matches!(event, Event::InitDone);
     let changes = {
         let mut cache = shell.cache();
         let table = (kept.table)(&mut cache);
@@ -153,6 +154,9 @@ fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>
         if let Some(left) = &change.left {
             shell.queue.push(Key { namespace: change.name.0.clone(), name: left.clone() }, Lane::Switch);
         }
+    }
+    if listed {
+        shell.cache().listed_again();
     }
     if shell.cache().synced() {
         shell.now_synced();

@@ -23,7 +23,7 @@ use crate::{
     shell::Shell,
     watch::{
         kept::SlimRelease,
-        kinds::{SlimDeployment, SlimService, SlimSlice},
+        kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice},
     },
 };
 
@@ -56,6 +56,24 @@ pub(super) async fn read(shell: &Arc<Shell>, key: &Key, observed: &Observed, rea
         }
     }
     Ok(true)
+}
+
+/// Everything about a Release, from the API server itself: what the lists of a new process, a new leader or a broken watch have shown may be
+/// older than what another process has done since, and the versions of single objects do not tell.
+pub(super) async fn anew(shell: &Arc<Shell>, key: &Key, observed: &Observed) -> Result<(), Fault> {
+    let reader = Reader { shell, key };
+    object(shell, key, &Object::Release(key.name.clone())).await?;
+    for name in observed.services.keys() {
+        object(shell, key, &Object::Service(name.clone())).await?;
+    }
+    let ours = ListParams::default().labels(&format!("{}={}", names::RELEASE, key.name));
+    let deployments = reader.list::<SlimDeployment>(&ours).await?;
+    let sets = reader.list::<SlimReplicaSet>(&ours).await?;
+    let mut cache = shell.cache();
+    cache.show_deployments(key, &deployments.items);
+    cache.show_replica_sets(key, &sets.items);
+    cache.now_sure(key);
+    Ok(())
 }
 
 /// What became of an object after a write without an answer.
