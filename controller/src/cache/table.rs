@@ -167,6 +167,11 @@ impl<T: Clone> Table<T> {
         Some(Change { name: name.clone(), release: entry.release, left: None, before: Some(entry.value), after: None })
     }
 
+    /// Whether what is known of it is newer than this version of a list: then the list says nothing about it.
+    pub(crate) fn is_newer_than(&self, name: &Name, version: u64) -> bool {
+        self.entries.get(name).is_some_and(|known| known.version > version)
+    }
+
     fn remove(&mut self, name: &Name) -> Option<Entry<T>> {
         let entry = self.entries.remove(name)?;
         let key = (name.0.clone(), entry.release.clone());

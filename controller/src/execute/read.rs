@@ -70,10 +70,15 @@ pub(super) async fn anew(shell: &Arc<Shell>, key: &Key, observed: &Observed) -> 
     let deployments = reader.list::<SlimDeployment>(&ours).await?;
     let sets = reader.list::<SlimReplicaSet>(&ours).await?;
     let mut cache = shell.cache();
-    cache.show_deployments(key, &deployments.items);
-    cache.show_replica_sets(key, &sets.items);
+    cache.show_deployments(key, &deployments.items, version(deployments.metadata.resource_version.as_deref()));
+    cache.show_replica_sets(key, &sets.items, version(sets.metadata.resource_version.as_deref()));
     cache.now_sure(key);
     Ok(())
+}
+
+/// Of a list. One that does not say its version says nothing about what it does not show.
+fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// What became of an object after a write without an answer.

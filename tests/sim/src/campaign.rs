@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 use crate::{
     chance::Chance,
     fault::{Fault, What, When},
+    roughly,
     run::{Outcome, Run},
 };
 
@@ -72,7 +73,9 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
             Fault { when, what }
         })
         .collect();
-    Run { scenario, seed: chance.next() % 1_000_000, faults, election: chance.once_in(5) }
+    // A story in which the process is away is about one process.
+    let election = chance.once_in(5) && !roughly::acts_on_the_process(&scenario);
+    Run { scenario, seed: chance.next() % 1_000_000, faults, election }
 }
 
 /// Those that can be played here.

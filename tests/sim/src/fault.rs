@@ -99,6 +99,8 @@ impl What {
                 | Self::ClockJump(_)
                 | Self::Partition(_)
                 | Self::Freeze(_)
+                // Without an election one may judge the other's candidate by old news.
+                | Self::SecondLeader(_)
                 | Self::Answer { code: 422, .. }
         )
     }

@@ -39,6 +39,8 @@ pub struct Oracle {
     hindered_until: SignedDuration,
     /// Users of this Release are on a bad version, with a good one to return to, since then.
     bad_since: BTreeMap<(String, String), SignedDuration>,
+    /// When the spec of a Release asked for no pods of some workload last.
+    none_wanted: BTreeMap<(String, String), SignedDuration>,
     /// Commits of a controller, Events and leases not counted.
     pub writes: u64,
     /// Writes of a controller that changed nothing.
@@ -56,6 +58,7 @@ impl Default for Oracle {
             slack: USUAL,
             hindered_until: SignedDuration::ZERO,
             bad_since: BTreeMap::new(),
+            none_wanted: BTreeMap::new(),
             writes: 0,
             idle_writes: 0,
         }
@@ -102,14 +105,26 @@ impl Oracle {
         if change.kind.full == "bascule.dev/releases" && by_us {
             status::judge(self, change, api, at);
         }
+        if change.kind.full == "bascule.dev/releases" {
+            let states = change.before.iter().chain(change.after());
+            if states.into_iter().any(|release| workloads::wants_none(release)) {
+                self.none_wanted.insert((change.namespace.clone(), change.name.clone()), at);
+            }
+        }
         match change.kind.full {
-            "services" if by_us => traffic::judge(self, change, api, at),
+            "services" if by_us => traffic::judge(self, change, at),
             "apps/deployments" if by_us => workloads::judge(self, change, api, at),
             "bascule.dev/releases" => memory::judge(self, change, api, at, by_us),
             "bascule.dev/operations" => self.memory.hear(change),
             _ => {}
         }
         self.watch_users(change, api, at);
+    }
+
+    /// A person asked for no pods, now or a moment ago: then nobody expects an answer.
+    fn none_wanted(&self, namespace: &str, release: &str, at: SignedDuration) -> bool {
+        let asked = self.none_wanted.get(&(namespace.to_owned(), release.to_owned()));
+        asked.is_some_and(|asked| *asked + self.slack + SignedDuration::from_secs(5) >= at)
     }
 
     /// S2: users do not stay on a bad version while a good one is warm.

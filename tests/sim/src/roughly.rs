@@ -66,3 +66,8 @@ async fn until(expect: &Expect, within: SignedDuration, stage: &mut SimStage) ->
 pub fn has_fate(scenario: &Scenario) -> bool {
     scenario.steps.iter().any(|step| matches!(step, Step::Do(deed) if matches!(deed.action, Action::KillPods(_))))
 }
+
+/// The process ends and starts in it.
+pub fn acts_on_the_process(scenario: &Scenario) -> bool {
+    scenario.steps.iter().any(|step| matches!(step, Step::Do(deed) if matches!(deed.action, Action::Controller(_))))
+}

@@ -89,7 +89,7 @@ fn fully_ready(api: &Api, (namespace, release, track): &Place) -> Option<(String
     let (deployments, sets) = (all("apps/deployments"), all("apps/replicasets"));
     let stored = api.store.find("bascule.dev/releases", namespace, release)?;
     let candidate = &stored["status"]["candidate"];
-    let revision = [label(deployments.first()?, "bascule.dev/revision"), text(candidate, "/revision")]
+    let revision = [text(candidate, "/revision"), label(deployments.first()?, "bascule.dev/revision")]
         .into_iter()
         .find(|revision| !revision.is_empty() && deployments.iter().any(|it| label(it, "bascule.dev/revision") == *revision))?;
     // While it starts, all workloads of the candidate are meant.

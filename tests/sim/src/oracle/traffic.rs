@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Oracle, label, proof, record, text, workloads};
+use super::{Oracle, label, proof, record, text};
 use crate::api::{Api, Change};
 
-pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
     let Some(after) = change.after() else { return };
     let is_preview = !label(after, "bascule.dev/preview-of").is_empty();
     if is_preview {
@@ -33,8 +33,7 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
             if oracle.memory.is_rejected(&change.namespace, &release, revision) {
                 oracle.violated("S6", at, &format!("{what}, which was rejected"));
             }
-            let none_wanted =
-                api.store.find("bascule.dev/releases", &change.namespace, &release).is_some_and(|release| workloads::wants_none(release));
+            let none_wanted = oracle.none_wanted(&change.namespace, &release, at);
             if had_users && !none_wanted && before.0 != track && !oracle.proofs.alive(&place(track), since) {
                 oracle.violated("S1", at, &format!("{what}, where no pod is ready, and its users had one that answered"));
             }

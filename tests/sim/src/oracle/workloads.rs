@@ -50,7 +50,8 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
         }
     }
     let replicas = |object: &Value| object["spec"]["replicas"].as_i64().unwrap_or(1);
-    if replicas(after) == 0 && replicas(before) > 0 && still_named && wants_pods(owner, workload) {
+    let asked = oracle.none_wanted(&change.namespace, release, at);
+    if replicas(after) == 0 && replicas(before) > 0 && still_named && wants_pods(owner, workload) && !asked {
         oracle.violated("S3", at, &format!("{what} was scaled to 0"));
     }
 }
@@ -72,13 +73,13 @@ fn is_healed(after: &Value, proved: &Value, before: &Value) -> bool {
     }
 }
 
-/// Somebody wants no pods at all: then nobody expects an answer.
+/// Some workload is to have no pods.
 pub(super) fn wants_none(release: &Value) -> bool {
     let workloads = release["spec"]["workloads"].as_array();
-    workloads.into_iter().flatten().filter_map(|it| it["name"].as_str()).all(|name| !wants_pods(release, name))
+    workloads.into_iter().flatten().filter_map(|it| it["name"].as_str()).any(|name| !wants_pods(release, name))
 }
 
-fn wants_pods(release: &Value, workload: &str) -> bool {
+pub(super) fn wants_pods(release: &Value, workload: &str) -> bool {
     let named = release["spec"]["workloads"].as_array().into_iter().flatten().find(|it| it["name"] == workload);
     let replicas = named.and_then(|it| it["replicas"].as_i64()).or(release["spec"]["replicas"].as_i64());
     replicas.unwrap_or(1) > 0
