@@ -50,8 +50,8 @@ struct Memory {
     pods: Option<PodReport>,
     troubles: BTreeMap<String, Failing>,
     uncertain: BTreeSet<Object>,
-    /// Everything was read anew since the last list: nothing here is from an older time.
-    sure: bool,
+    /// Everything was read anew since the last list, and the Release had this version then.
+    sure: Option<String>,
 }
 
 /// A step that fails since then, so many times in a row.
@@ -263,17 +263,23 @@ impl Cache {
 
     /// Whether what is known of this Release is not older than this process, its term and its lists.
     pub(crate) fn is_sure(&self, key: &Key) -> bool {
-        self.memory.get(key).is_some_and(|memory| memory.sure)
+        self.memory.get(key).is_some_and(|memory| memory.sure.is_some())
+    }
+
+    /// Whether this very version of the Release was read and not only watched.
+    pub(crate) fn is_sure_of(&self, key: &Key, version: &str) -> bool {
+        self.memory.get(key).is_some_and(|memory| memory.sure.as_deref() == Some(version))
     }
 
     pub(crate) fn now_sure(&mut self, key: &Key) {
-        self.memory(key).sure = true;
+        let version = self.releases.get(&key.namespace, &key.name).map(|release| release.resource_version().to_owned());
+        self.memory(key).sure = version;
     }
 
     /// A list may come from a server that is behind.
     pub(crate) fn listed_again(&mut self) {
         for memory in self.memory.values_mut() {
-            memory.sure = false;
+            memory.sure = None;
         }
     }
 

@@ -107,7 +107,7 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
             let object = Some(Object::Release(key.name.clone()));
             settle(shell, key, bascule_core::STATUS, "write the status of the Release", object, outcome)
         }
-        Next::Act(steps) if steps.iter().any(is_grave) && !shell.cache().is_sure(key) => {
+        Next::Act(steps) if steps.iter().any(is_grave) && !is_sure(shell, key, observed, &steps) => {
             // Decided on what lists have shown. Once, before traffic or pods move: is it still so?
             return match read::anew(shell, key, observed).await {
                 Ok(()) => Done::Acted,
@@ -137,6 +137,23 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
         }
     }
     done
+}
+
+/// What is about to be moved was looked at. A Service whose record names a revision that the status does not know was moved by another
+/// process of ours, and it is the Release that is old: then it must be this very version that was read.
+fn is_sure(shell: &Shell, key: &Key, observed: &Observed, steps: &[Step]) -> bool {
+    let status = &observed.release.status;
+    let known = |revision: &str| {
+        let versions = status.active.iter().chain(&status.previous).map(|version| version.revision.as_str());
+        versions.chain(status.candidate.iter().map(|candidate| candidate.revision.as_str())).any(|it| it == revision)
+    };
+    let is_strange = |step: &Step| {
+        let Step::Route(write) = step else { return false };
+        let service = observed.services.get(&write.service).and_then(|sight| sight.known()?.as_ref());
+        service.and_then(|service| service.record.as_ref()).is_some_and(|it| !it.revision.is_empty() && !known(&it.revision))
+    };
+    let cache = shell.cache();
+    if steps.iter().any(is_strange) { cache.is_sure_of(key, &observed.release.resource_version) } else { cache.is_sure(key) }
 }
 
 /// It moves traffic or pods.

@@ -91,6 +91,10 @@ pub(crate) enum Unreadable {
 }
 
 impl KeptRelease {
+    pub(crate) fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+
     /// None: it cannot be read.
     pub(crate) fn view(&self, namespace: &str, name: &str) -> Option<ReleaseView> {
         Some(ReleaseView {

@@ -62,7 +62,7 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
         4..=8 => 2,
         _ => chance.between(3, 6),
     };
-    let faults = (0..count)
+    let faults: Vec<Fault> = (0..count)
         .map(|_| {
             let what = What::sample(&mut chance);
             let when = if what.is_of_a_request() {
@@ -74,7 +74,9 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
         })
         .collect();
     // A story in which the process is away is about one process.
-    let election = chance.once_in(5) && !roughly::acts_on_the_process(&scenario);
+    // Two that write at once are only meant for as long as an election lets them.
+    let two = faults.iter().any(|fault| matches!(fault.what, What::SecondLeader(_)));
+    let election = (two || chance.once_in(5)) && !roughly::acts_on_the_process(&scenario);
     Run { scenario, seed: chance.next() % 1_000_000, faults, election }
 }
 

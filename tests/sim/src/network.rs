@@ -87,7 +87,7 @@ impl Line {
         let count = inside.counts.entry(self.life.replica()).or_default();
         *count += 1;
         let k = *count;
-        if inside.faults.parted(now) {
+        if self.life.replica() == 0 && inside.faults.parted(now) {
             return Some(What::Lose);
         }
         // Only the first replica's requests are numbered in a plan.

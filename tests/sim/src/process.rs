@@ -93,7 +93,7 @@ impl Life {
 
     pub fn is_parted(&self, server: &Server) -> bool {
         let now = u64::try_from(server.elapsed().as_millis()).unwrap_or(0);
-        server.inside().faults.parted(now)
+        self.replica == 0 && server.inside().faults.parted(now)
     }
 
     /// It stands still until then: nothing goes in or out.
