@@ -3,6 +3,8 @@
 //! In: events. Out: a cache that is as new as the events, and keys of the releases that they are about. An event that changes nothing
 //! that is kept wakes nobody. An error of a watch never reaches the queue.
 
+#[cfg(test)]
+mod bad_input;
 pub(crate) mod kept;
 pub(crate) mod kinds;
 mod lenient;

@@ -1,15 +1,14 @@
-//! Stories on a real API server with fake pods. Each has a namespace and a controller of its own, so that all run side by side.
+//! What stories as data cannot say, on a real API server with fake pods: registries, rights, rules of the API server, other tools.
+//!
+//! Each has a namespace and a controller of its own, so that all run side by side. The rest is in `tests/scenarios`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
 
 mod fake {
     mod images;
     mod operations;
-    mod phases;
-    mod rejected;
     mod rules;
     mod services;
-    mod workloads;
 
     /// The bed that `hack/test` brings up for these.
     pub(crate) fn bed() -> bascule_tests::Bed {

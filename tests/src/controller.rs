@@ -7,11 +7,37 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use serde_json::json;
+
 use crate::Bed;
+
+/// The process of a controller, if it runs: shared with whoever may have to kill it at an exact moment.
+#[derive(Clone, Debug, Default)]
+pub struct Process(Arc<Mutex<Option<Child>>>);
+
+impl Process {
+    /// SIGKILL, as the kernel does it to a process that eats too much.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// It has ended by itself.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child().as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug)]
 pub struct Controller {
@@ -20,31 +46,52 @@ pub struct Controller {
     arguments: Vec<String>,
     address: SocketAddr,
     log: PathBuf,
-    process: Option<Child>,
+    process: Process,
 }
 
 impl Controller {
     /// Starts one for `namespace` and waits until it has read everything.
     pub async fn start(bed: &Bed, namespace: &str, arguments: &[&str]) -> Self {
+        let mut controller = Self::new(bed, namespace, arguments, Process::default());
+        controller.run().await;
+        controller
+    }
+
+    /// One that reaches its API server only through `url`, which knows the way on and has the rights. It is not started yet.
+    pub fn through(bed: &Bed, namespace: &str, url: &str, process: Process) -> Self {
+        let mut controller = Self::new(bed, namespace, without_election(), process);
+        let name = "proxy";
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": url}}],
+            "users": [{"name": name, "user": {}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        });
+        let file = controller.log.with_extension("kubeconfig");
+        fs::write(&file, kubeconfig.to_string()).expect("write a kubeconfig");
+        controller.kubeconfig = file.to_string_lossy().into_owned();
+        controller
+    }
+
+    fn new(bed: &Bed, namespace: &str, arguments: &[&str], process: Process) -> Self {
         let folder = crate::bed::root().join("target/e2e-logs");
         fs::create_dir_all(&folder).expect("make a folder for logs");
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a free port");
-        let mut controller = Self {
+        let controller = Self {
             kubeconfig: bed.controller_kubeconfig().to_owned(),
             namespace: namespace.to_owned(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             address,
             log: folder.join(format!("{}-{namespace}.log", bed.name)),
-            process: None,
+            process,
         };
         let _ = fs::remove_file(&controller.log);
-        controller.run().await;
         controller
     }
 
-    /// Starts the process again.
-    pub async fn run(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
+    /// Starts the process, and does not wait until it is ready.
+    pub fn launch(&mut self) {
+        assert!(self.process.child().is_none(), "it runs already");
         let log = || OpenOptions::new().create(true).append(true).open(&self.log).expect("open the log");
         let child = Command::new(binary())
             .args(["--namespace", &self.namespace, "--listen", &self.address.to_string(), "--log-format", "text"])
@@ -57,12 +104,17 @@ impl Controller {
             .stderr(log())
             .spawn()
             .expect("start the controller");
-        self.process = Some(child);
+        *self.process.child() = Some(child);
+    }
+
+    /// Starts the process again.
+    pub async fn run(&mut self) {
+        self.launch();
         for _ in 0..600 {
             if self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                 return;
             }
-            if let Some(status) = self.process.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+            if let Some(status) = self.process.ended() {
                 panic!("the controller ended with {status}:\n{}", self.log_text());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -72,15 +124,12 @@ impl Controller {
 
     /// SIGKILL, as the kernel does it to a process that eats too much.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.process.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process.kill();
     }
 
     /// SIGTERM; gives its exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        let mut child = self.process.take()?;
+        let mut child = self.process.child().take()?;
         let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         child.wait().ok()?.code()
     }
@@ -88,6 +137,11 @@ impl Controller {
     pub async fn restart(&mut self) {
         self.kill();
         self.run().await;
+    }
+
+    /// For whoever must see it end.
+    pub fn process(&self) -> Process {
+        self.process.clone()
     }
 
     pub fn log_text(&self) -> String {
@@ -117,6 +171,16 @@ impl Drop for Controller {
             eprintln!("--- controller of {} ---\n{}", self.namespace, self.log_text());
         }
     }
+}
+
+/// One process for one namespace has nobody to be elected against.
+fn without_election() -> &'static [&'static str] {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
+        let help = Command::new(binary()).arg("--help").output().expect("ask the controller for its arguments");
+        String::from_utf8_lossy(&help.stdout).contains("--leader-elect")
+    });
+    if *known { &["--leader-elect=false"] } else { &[] }
 }
 
 /// Beside the test's own binary, in `target/<profile>`; `BASCULE_CONTROLLER_BIN` names another.

@@ -1,4 +1,5 @@
-//! What the tests on real clusters share: the bed, a controller of one's own, a stage for one app, and a load client.
+//! What the tests on real clusters share: the bed, a controller of one's own, a proxy in front of its API server, a stage for one app,
+//! and a load client.
 //!
 //! In: a bed that `hack/testbed` brought up. Out: words in which a test can tell its story.
 //! Never here: a test, or a sleep; waiting is for conditions.
@@ -10,6 +11,8 @@
 pub mod bed;
 pub mod controller;
 pub mod load;
+pub mod proxy;
+pub mod scenario_stage;
 pub mod stage;
 
 pub use bed::Bed;

@@ -1,64 +1,10 @@
-//! What people ask: acted on once, answered, pruned; and who may ask.
+//! Who may ask something of a Release.
 
-use bascule_crds::{Operation, OperationOutcome, Step};
-use bascule_tests::{Behaviour, Stage, stage};
-use kube::api::ListParams;
+use bascule_crds::{Operation, OperationOutcome};
+use bascule_tests::{Stage, stage};
 use serde_json::json;
 
 use super::bed;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn abort_before_the_switch_and_during_the_bake() {
-    for (behaviour, step) in [(Behaviour::Never, Step::Starting), (Behaviour::Ready, Step::Baking)] {
-        let stage = Stage::settled(&bed(), "abort").await;
-        let mut spec = stage.spec("v2", behaviour, 2);
-        spec["strategy"]["bake"] = json!("60s");
-        spec["strategy"]["progressDeadline"] = json!("60s");
-        stage.release("web", &spec).await;
-        stage.until("on its way", |status| status.candidate.as_ref().is_some_and(|candidate| candidate.step == step)).await;
-        let name = stage.operate("Abort", "checkout errors").await;
-        let status = stage.is_rejected_in_favour_of("v1").await;
-        assert!(status.rejected[0].message.contains("checkout errors"), "{:?}", status.rejected);
-        assert_eq!(stage.track("web").await.as_deref(), Some("blue"));
-        let answer =
-            stage.eventually("it is answered", || async { stage.api::<Operation>().get(&name).await.ok()?.status }).await;
-        assert_eq!(answer.outcome, OperationOutcome::Done);
-        stage.end().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_operation_on_nothing_is_refused_with_a_reason() {
-    let stage = Stage::settled(&bed(), "refused").await;
-    let name = stage.operate("Abort", "").await;
-    let answer = stage.eventually("it is answered", || async { stage.api::<Operation>().get(&name).await.ok()?.status }).await;
-    assert_eq!((answer.outcome, answer.message.as_str()), (OperationOutcome::Refused, "there is no candidate to abort"));
-
-    let (created, text) = stage.bed.kubectl(
-        &["create", "-o", "name", "-f", "-"],
-        Some(&json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "lost", "namespace": stage.namespace},
-            "spec": {"release": "none-such", "type": "Abort"}}).to_string()),
-    );
-    assert!(created, "{text}");
-    let lost = stage.eventually("it is answered", || async { stage.api::<Operation>().get("lost").await.ok()?.status }).await;
-    assert!(lost.message.contains("there is no Release none-such"), "{}", lost.message);
-    stage.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn old_operations_are_pruned() {
-    let stage = Stage::settled(&bed(), "pruned").await;
-    for _ in 0..24 {
-        stage.operate("Abort", "").await;
-    }
-    stage
-        .eventually("twenty are kept", || async {
-            let operations = stage.api::<Operation>().list(&ListParams::default()).await.unwrap().items;
-            (operations.len() == 20 && operations.iter().all(|operation| operation.status.is_some())).then_some(())
-        })
-        .await;
-    stage.end().await;
-}
 
 /// The policies of the chart, on the real API server: the verb is needed, the requester is who asks, and nothing is changed later.
 #[tokio::test(flavor = "multi_thread")]

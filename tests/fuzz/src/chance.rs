@@ -1,6 +1,6 @@
 //! Chance with a seed: the same seed, the same inputs, on every machine.
 //!
-//! In: a seed. Out: numbers (SplitMix64, which is good enough to choose what to break next). Never here: entropy of the system.
+//! In: a seed. Out: numbers (`SplitMix64`, which is good enough to choose what to break next). Never here: entropy of the system.
 
 /// A stream of numbers that its seed decides.
 #[derive(Clone, Debug)]

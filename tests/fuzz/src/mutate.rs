@@ -5,6 +5,8 @@
 mod json;
 mod words;
 
+use serde_json::Value;
+
 use crate::chance::Chance;
 
 /// Long enough for every limit of the grammars, short enough for thousands of inputs a second.
@@ -13,30 +15,20 @@ pub const LONGEST: usize = 64 * 1024;
 /// Another input that comes from `from`; `other` is what it may be spliced with.
 pub fn mutate(from: &[u8], other: &[u8], chance: &mut Chance) -> Vec<u8> {
     let parsed = (!chance.one_in(8)).then(|| serde_json::from_slice(from).ok()).flatten();
-    let mut next = match parsed {
-        // Text that happens to be a number or `null` is text.
-        Some(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
-            let other = serde_json::from_slice(other).ok();
-            let mut bytes = json::mutate(value, other.as_ref(), chance);
-            if chance.one_in(30) {
-                break_bytes(&mut bytes, other_bytes(other.as_ref()).as_slice(), chance);
-            }
-            bytes
+    let mut next = from.to_vec();
+    // Text that happens to be a number or `null` is text.
+    if let Some(value @ (Value::Object(_) | Value::Array(_))) = parsed {
+        next = json::mutate(value, serde_json::from_slice(other).ok().as_ref(), chance);
+        if chance.one_in(30) {
+            break_bytes(&mut next, other, chance);
         }
-        _ => {
-            let mut bytes = from.to_vec();
-            for _ in 0..=chance.below(4) {
-                break_bytes(&mut bytes, other, chance);
-            }
-            bytes
+    } else {
+        for _ in 0..=chance.below(4) {
+            break_bytes(&mut next, other, chance);
         }
-    };
+    }
     next.truncate(LONGEST);
     next
-}
-
-fn other_bytes(other: Option<&serde_json::Value>) -> Vec<u8> {
-    other.map(|value| value.to_string().into_bytes()).unwrap_or_default()
 }
 
 /// One change.

@@ -26,11 +26,14 @@ impl Outcome {
     }
 }
 
-/// The longest that a message may be: what an Event takes, so that none is cut in the middle.
-pub const LONGEST_MESSAGE: usize = 1_024;
+/// The longest that a message may be. Nearly all fit into an Event (1,024); the beginning of a text of nothing but escapes does not.
+pub const LONGEST_MESSAGE: usize = 2_000;
 
 /// One calm sentence: one line that a terminal survives, not a page long, no shouting, and no punctuation at its end, since it is
 /// shown in a column and joined with others.
+///
+/// # Panics
+/// When it is not.
 pub fn assert_calm(message: &str) {
     assert!(!message.trim().is_empty(), "the message is empty");
     let shown: String = message.chars().take(200).collect();
@@ -41,6 +44,9 @@ pub fn assert_calm(message: &str) {
 }
 
 /// The message begins with the path of a field that exists in `root`, followed by `: `. Gives the field.
+///
+/// # Panics
+/// When it does not.
 pub fn assert_names_a_field<'a>(message: &str, name: &str, root: &'a Value) -> &'a Value {
     let found = message.strip_prefix(name).and_then(|rest| field(rest, root));
     found.unwrap_or_else(|| panic!("the message names no field of {name}: {:?}", message.chars().take(300).collect::<String>()))
@@ -53,9 +59,10 @@ fn field<'a>(rest: &str, value: &'a Value) -> Option<&'a Value> {
     }
     match value {
         Value::Object(fields) => {
-            let dotted = rest.strip_prefix('.').into_iter().flat_map(|rest| {
-                fields.iter().filter_map(move |(key, below)| Some((rest.strip_prefix(key.as_str())?, below)))
-            });
+            let dotted = rest
+                .strip_prefix('.')
+                .into_iter()
+                .flat_map(|rest| fields.iter().filter_map(move |(key, below)| Some((rest.strip_prefix(key.as_str())?, below))));
             let bracketed = rest.strip_prefix('[').into_iter().flat_map(|rest| {
                 fields.iter().filter_map(move |(key, below)| Some((rest.strip_prefix(key.as_str())?.strip_prefix(']')?, below)))
             });

@@ -7,7 +7,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
     path::{Path, PathBuf},
     sync::Once,
 };
@@ -45,9 +45,19 @@ struct Panicked {
     message: String,
 }
 
+/// What this thread has to do with panics.
+#[derive(Debug)]
+enum Listening {
+    /// They are somebody else's.
+    No,
+    /// A target runs, and none was heard.
+    Quiet,
+    /// The first one, also when the code under test has caught it.
+    Heard(Panicked),
+}
+
 thread_local! {
-    /// While a target runs: the first panic on this thread, also when the code under test has caught it.
-    static PANICKED: RefCell<Option<Option<Panicked>>> = const { RefCell::new(None) };
+    static LISTENING: RefCell<Listening> = const { RefCell::new(Listening::No) };
 }
 
 /// Runs the corpus, then `runs` inputs that come from it.
@@ -103,13 +113,12 @@ pub fn replay(target: &Target, input: &[u8]) -> Result<Outcome, String> {
 
 fn try_one(target: &Target, input: &[u8]) -> Result<Outcome, Panicked> {
     listen();
-    PANICKED.set(Some(None));
+    LISTENING.set(Listening::Quiet);
     let result = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
-    let heard = PANICKED.take().flatten();
-    match (result, heard) {
-        (Ok(outcome), None) => Ok(outcome),
-        (_, Some(panicked)) => Err(panicked),
-        (Err(_), None) => Err(Panicked { place: "unknown".into(), message: "a panic that nobody heard".into() }),
+    match (result, LISTENING.replace(Listening::No)) {
+        (_, Listening::Heard(panicked)) => Err(panicked),
+        (Ok(outcome), _) => Ok(outcome),
+        (Err(_), _) => Err(Panicked { place: "unknown".into(), message: "a panic that nobody heard".into() }),
     }
 }
 
@@ -119,21 +128,26 @@ fn listen() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let kept = PANICKED.with_borrow_mut(|heard| match heard {
-                None => false,
-                Some(first) => {
-                    first.get_or_insert_with(|| Panicked {
-                        place: info.location().map_or_else(|| "unknown".into(), |at| format!("{}:{}", at.file(), at.line())),
-                        message: info.payload_as_str().unwrap_or("(no message)").to_owned(),
-                    });
-                    true
+            let kept = LISTENING.with_borrow_mut(|listening| {
+                if matches!(listening, Listening::Quiet) {
+                    *listening = Listening::Heard(panicked(info));
                 }
+                !matches!(listening, Listening::No)
             });
             if !kept {
                 before(info);
             }
         }));
     });
+}
+
+fn panicked(info: &PanicHookInfo<'_>) -> Panicked {
+    let payload = info.payload();
+    let message = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    Panicked {
+        place: info.location().map_or_else(|| "unknown".into(), |at| format!("{}:{}", at.file(), at.line())),
+        message: message.unwrap_or("(no message)").to_owned(),
+    }
 }
 
 /// The smallest input found that panics at the same place: pieces are taken away, ever smaller ones.
@@ -172,7 +186,8 @@ impl Report {
         let Some(failure) = &self.failure else { return Ok(None) };
         let folder = folder.join(self.target);
         fs::create_dir_all(&folder)?;
-        let mut hash = Chance::new(failure.input.iter().fold(0, |sum: u64, byte| sum.wrapping_mul(257).wrapping_add(u64::from(*byte))));
+        let mut hash =
+            Chance::new(failure.input.iter().fold(0, |sum: u64, byte| sum.wrapping_mul(257).wrapping_add(u64::from(*byte))));
         let path = folder.join(format!("crash-{:016x}", hash.number()));
         fs::write(&path, &failure.input)?;
         let command = format!("cargo run -p bascule-fuzz -- --target {} --replay {}", self.target, shown(&path));

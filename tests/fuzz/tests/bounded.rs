@@ -38,7 +38,7 @@ targets!(image, duration, variables, release, status, annotations, operation, wa
 /// One object of somebody's own must not keep everybody else's from being looked after.
 fn listed(object: &str) {
     let input = format!(r#"{{"list": [{object}]}}"#);
-    let outcome = targets::watch::with_anything_listed(input.as_bytes());
+    let outcome = targets::watch::target(input.as_bytes());
     assert_eq!(outcome, bascule_fuzz::outcome::Outcome::refused("left alone"));
 }
 

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::{Action, Expect, Hand, History, Shape, TeamService, Want};
 
-/// What is waited for comes within this time, unless the step says otherwise: a busy machine, not a slow controller.
-const WITHIN: Duration = Duration::from_secs(60);
+/// What is waited for comes within this time, unless the step says otherwise. Long, because a machine may be busy with other beds.
+const WITHIN: Duration = Duration::from_secs(120);
 /// How long something stays as it is, unless the step says otherwise.
 const FOR: Duration = Duration::from_secs(3);
 

@@ -4,15 +4,20 @@
 //! watches are served and which the oracles judge. Never here: latency, faults, chance.
 
 mod admit;
-pub mod apply;
+mod apply;
+mod delete;
 mod error;
-pub mod fields;
+mod fields;
 mod kind;
 mod patch;
 mod path;
+mod scale;
 mod schema;
 mod select;
+mod shape;
 mod store;
+mod typed;
+mod valid;
 mod write;
 
 use std::collections::BTreeMap;
@@ -24,6 +29,7 @@ pub use admit::Admission;
 pub use error::plain;
 pub use kind::Kind;
 pub use path::Target;
+pub use schema::BUILTIN;
 pub use select::Selection;
 pub use store::{Change, Object, Store};
 
@@ -62,7 +68,6 @@ pub struct Api {
     pub store: Store,
     /// What admission adds and refuses.
     pub admission: Admission,
-    schemas: BTreeMap<&'static str, Value>,
 }
 
 impl Default for Api {
@@ -78,23 +83,20 @@ struct Call<'a> {
     content_type: &'a str,
     now: Timestamp,
     target: Target,
+    /// A PUT.
+    is_replace: bool,
 }
 
 impl Call<'_> {
     fn dry_run(&self) -> bool {
         self.query.contains_key("dryRun")
     }
-
-    /// Who is written into the managed fields: what the request names, or what its user agent would be.
-    fn manager(&self) -> String {
-        self.query.get("fieldManager").cloned().unwrap_or_else(|| self.user.to_owned())
-    }
 }
 
 impl Api {
     /// A server with the kinds that Bascule and its cluster need, its definitions, and the namespace `default`.
     pub fn new() -> Self {
-        let mut api = Self { store: Store::default(), admission: Admission::default(), schemas: schema::of_definitions() };
+        let mut api = Self { store: Store::default(), admission: Admission::default() };
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
         api.call(
             Timestamp::UNIX_EPOCH,
@@ -121,7 +123,7 @@ impl Api {
 
     fn answer(&mut self, now: Timestamp, request: &Request) -> Result<Reply, Refused> {
         let target = Target::parse(&request.path).ok_or_else(|| error::not_found_path(&request.path))?;
-        let call = Call { user: &request.user, query: &request.query, content_type: &request.content_type, now, target };
+        let call = Call { user: &request.user, query: &request.query, content_type: &request.content_type, now, target, is_replace: request.method == "PUT" };
         match (request.method.as_str(), call.target.name.is_some()) {
             ("GET", true) => self.get(&call),
             ("GET", false) => self.list(&call),
@@ -136,10 +138,10 @@ impl Api {
     fn get(&self, call: &Call) -> Result<Reply, Refused> {
         let target = &call.target;
         let object = self.store.get(&target.key()).ok_or_else(|| error::not_found(target))?;
-        Ok(Reply::ok(match target.subresource.as_deref() {
-            Some("scale") => write::scale_of(target, object).ok_or_else(|| error::not_found(target))?,
-            _ => (**object).clone(),
-        }))
+        if target.subresource.as_deref() == Some("scale") {
+            return Self::get_scale(target, object);
+        }
+        Ok(Reply::ok((**object).clone()))
     }
 
     fn list(&self, call: &Call) -> Result<Reply, Refused> {
@@ -184,7 +186,7 @@ impl Api {
         }
         let items: Vec<Value> = items.iter().map(|object| (**object).clone()).collect();
         Ok(Reply::ok(json!({
-            "apiVersion": target.kind.api_version(),
+            "apiVersion": target.api_version(),
             "kind": format!("{}List", target.kind.kind),
             "metadata": meta,
             "items": items,

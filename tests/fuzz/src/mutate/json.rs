@@ -93,7 +93,12 @@ fn wrong(chance: &mut Chance) -> Value {
         13 => json!("x".repeat(*chance.pick(&[41, 63, 64, 253, 254, 1_025, 5_000]))),
         14 => json!(chance.pick(CHARACTERS)),
         15 => json!(vec!["a"; *chance.pick(&[2, 17, 300])]),
-        16 => json!(chance.pick(&["9999-12-30T22:00:00Z", "-009999-01-02T01:59:59Z", "2026-01-05T10:00:00Z", "2026-02-30T00:00:00Z"])),
+        16 => json!(chance.pick(&[
+            "9999-12-30T22:00:00Z",
+            "-009999-01-02T01:59:59Z",
+            "2026-01-05T10:00:00Z",
+            "2026-02-30T00:00:00Z"
+        ])),
         _ => json!(chance.pick(WORDS)),
     }
 }

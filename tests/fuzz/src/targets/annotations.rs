@@ -70,7 +70,8 @@ fn touch(walk: &mut Walk, hand: &Hand) {
     let release = walk.release.name.clone();
     for service in walk.services.values_mut() {
         // As the shell projects it.
-        let record = |track: &String| Record { track: track.clone(), revision: hand.revision.clone(), reason: hand.reason.clone() };
+        let record =
+            |track: &String| Record { track: track.clone(), revision: hand.revision.clone(), reason: hand.reason.clone() };
         service.record = hand.track.as_ref().map(record);
         service.claimed_by.clone_from(&hand.release);
         service.labelled = hand.release.as_ref() == Some(&release);

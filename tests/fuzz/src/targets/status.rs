@@ -21,10 +21,6 @@ pub fn target(data: &[u8]) -> Outcome {
     let text = serde_json::to_string(&status).expect("a status can be written");
     assert_eq!(serde_json::from_str::<ReleaseStatus>(&text).ok().as_ref(), Some(&status), "{text}");
 
-    if text.contains("9999-") {
-        // Sums with such a time panic today: see the test that is ignored in `controller/core/tests/bad_input.rs`.
-        return Outcome::refused("the end of time");
-    }
     walk.release.status = status;
     walk.live(MOMENTS);
     let reason = walk.reason();

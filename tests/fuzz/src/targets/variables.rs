@@ -6,7 +6,7 @@
 use bascule_crds::{ReleaseSpec, names};
 use serde_json::{Value, json};
 
-use super::release::{spec_with, speaks_plainly};
+use super::release::{speaks_plainly, spec_with};
 use crate::{outcome::Outcome, walk::Walk};
 
 const ROOTS: [&str; 4] = ["env.", "vars.", "artifacts.", "release."];
@@ -28,12 +28,8 @@ pub fn target(data: &[u8]) -> Outcome {
     walk.run();
     speaks_plainly(&walk, &value);
 
-    let revision = walk
-        .asked
-        .first()
-        .and_then(|body| body["metadata"]["labels"][names::REVISION].as_str())
-        .unwrap_or_default()
-        .to_owned();
+    let revision =
+        walk.asked.first().and_then(|body| body["metadata"]["labels"][names::REVISION].as_str()).unwrap_or_default().to_owned();
     match expand(&template, &revision) {
         Err(name) => {
             assert_eq!(walk.reason(), "SpecInvalid", "$({name}) is known to nobody");
@@ -54,9 +50,9 @@ fn expand(value: &Value, revision: &str) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => Value::String(expand_text(text, revision)?),
         Value::Array(items) => Value::Array(items.iter().map(|item| expand(item, revision)).collect::<Result<_, _>>()?),
-        Value::Object(fields) => {
-            Value::Object(fields.iter().map(|(key, item)| Ok((key.clone(), expand(item, revision)?))).collect::<Result<_, String>>()?)
-        }
+        Value::Object(fields) => Value::Object(
+            fields.iter().map(|(key, item)| Ok((key.clone(), expand(item, revision)?))).collect::<Result<_, String>>()?,
+        ),
         other => other.clone(),
     })
 }

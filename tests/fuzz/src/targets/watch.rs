@@ -59,33 +59,7 @@ struct Shown {
 /// # Panics
 /// When a promise is broken.
 pub fn target(data: &[u8]) -> Outcome {
-    let mut case = case(data);
-    if !LISTS_SURVIVE {
-        // Shown by a watch instead, where it does no harm.
-        let (readable, other): (Vec<_>, Vec<_>) = std::mem::take(&mut case.listed).into_iter().partition(is_readable);
-        case.listed = readable;
-        let shown = other.into_iter().map(|(kind, text)| (kind, format!("{{\"type\":\"ADDED\",\"object\":{text}}}").into_bytes()));
-        case.watched.extend(shown);
-    }
-    judge(case)
-}
-
-/// The same, with everything in the list that the input has there.
-///
-/// # Panics
-/// When a promise is broken.
-pub fn with_anything_listed(data: &[u8]) -> Outcome {
     judge(case(data))
-}
-
-/// Whether a list survives an object in it that cannot be read. Until it does, the bounded run lists none, and the two inputs that show
-/// it are tests that are ignored.
-const LISTS_SURVIVE: bool = false;
-
-/// An object that the types of the controller can be read from, as the list of its kind is read today.
-fn is_readable((kind, text): &(&'static str, String)) -> bool {
-    let custom = ["releases", "operations", "namespaces"].contains(kind);
-    custom && serde_json::from_str::<Value>(&format!("[[[[{text}]]]]")).is_ok()
 }
 
 /// The paths of all that the controller wants to write when it sees this.
@@ -100,7 +74,11 @@ fn judge(case: Case) -> Outcome {
     let found = |name: &str| asked.contains(&format!("{CALM}/{name}"));
     assert!(found("listed"), "a Release that is in order is not looked after, because of another object in a list");
     assert!(found("late"), "a Release that is in order is not looked after, because of what a watch has shown before");
-    if asked.iter().any(|name| name.starts_with(WILD)) { Outcome::accepted("looked after") } else { Outcome::refused("left alone") }
+    if asked.iter().any(|name| name.starts_with(WILD)) {
+        Outcome::accepted("looked after")
+    } else {
+        Outcome::refused("left alone")
+    }
 }
 
 fn play(server: &Arc<Server>) -> BTreeSet<String> {

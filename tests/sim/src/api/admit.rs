@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, Call, Refused, error, kind::Kind, path::Target, schema::Node};
+use super::{Api, Call, Refused, error, kind::Kind, path::Target, schema, valid};
 
 const TRACK: &str = "bascule.dev/track";
 
@@ -22,34 +22,26 @@ impl Default for Admission {
 }
 
 impl Api {
-    /// Fills in what a real server fills in, as far as anybody here reads it.
-    pub(super) fn default(&mut self, kind: &Kind, object: &mut Value, before: Option<&Value>) {
-        match kind.full {
-            "apps/deployments" | "apps/replicasets" => {
-                missing(&mut object["spec"], "replicas", || json!(1));
-            }
-            "services" => self.default_service(object, before),
-            _ if kind.custom => {
-                if let Some(schema) = self.schemas.get(kind.full) {
-                    fill(object, schema);
-                }
-            }
-            _ => {}
+    /// What the server itself hands out: addresses of Services.
+    pub(super) fn allocate(&self, kind: &Kind, object: &mut Value, before: Option<&Value>) {
+        if kind.full != "services" || object["spec"]["type"] == "ExternalName" {
+            return;
         }
-    }
-
-    fn default_service(&mut self, object: &mut Value, before: Option<&Value>) {
         let spec = &mut object["spec"];
-        missing(spec, "type", || json!("ClusterIP"));
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
-            missing(port, "protocol", || json!("TCP"));
-            let number = port["port"].clone();
-            missing(port, "targetPort", || number);
-        }
-        if spec["type"] != "ExternalName" {
-            let known = before.and_then(|before| before["spec"].get("clusterIP")).cloned();
-            let address = known.unwrap_or_else(|| json!(format!("10.96.0.{}", self.store.version() % 250 + 1)));
-            missing(spec, "clusterIP", || address);
+        let known = |field: &str| before.and_then(|before| before["spec"].get(field)).cloned();
+        let version = self.store.version();
+        let address = || json!(format!("10.96.{}.{}", version / 250 % 250, version % 250 + 1));
+        let cluster_ip = spec.get("clusterIP").cloned().or_else(|| known("clusterIP")).unwrap_or_else(address);
+        let given = [
+            ("clusterIPs", json!([cluster_ip])),
+            ("clusterIP", cluster_ip),
+            ("ipFamilies", json!(["IPv4"])),
+            ("ipFamilyPolicy", json!("SingleStack")),
+        ];
+        for (field, value) in given {
+            if spec.get(field).is_none() {
+                spec[field] = known(field).unwrap_or(value);
+            }
         }
     }
 
@@ -70,8 +62,16 @@ impl Api {
     pub(super) fn validate(&self, call: &Call, object: &Value, before: Option<&Value>) -> Result<(), Refused> {
         let target = Target { name: object["metadata"]["name"].as_str().map(str::to_owned), ..call.target.clone() };
         let mut faults = Vec::new();
-        if let Some(schema) = self.schemas.get(target.kind.full) {
-            check(object, schema, "", &mut faults);
+        if target.name.as_deref().is_none_or(str::is_empty) {
+            faults.push(("metadata.name".into(), "Required value: name or generateName is required".into()));
+        }
+        for (_, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
+            if !value.as_str().is_some_and(valid::is_label) {
+                faults.push(("metadata.labels".into(), format!("Invalid value: {value}: a valid label must be an empty string or consist of alphanumeric characters")));
+            }
+        }
+        if let Some(schema) = schema::definition(target.kind) {
+            valid::check(object, schema, "", &mut faults);
         }
         match target.kind.full {
             "apps/deployments" => self.validate_deployment(object, before, &mut faults),
@@ -82,6 +82,22 @@ impl Api {
                     faults.push(("spec.ports".into(), "Required value".into()));
                 }
             }
+            "pods" if object["spec"]["containers"].as_array().is_none_or(Vec::is_empty) => {
+                faults.push(("spec.containers".into(), "Required value".into()));
+            }
+            "events" if call.target.group == "events.k8s.io" => {
+                for field in ["eventTime", "reportingController", "reportingInstance", "action", "reason"] {
+                    if object[field].as_str().is_none_or(str::is_empty) {
+                        faults.push((field.into(), "Required value".into()));
+                    }
+                }
+            }
+            "coordination.k8s.io/leases" => {
+                if object["spec"]["leaseDurationSeconds"].as_i64().is_some_and(|seconds| seconds <= 0) {
+                    faults.push(("spec.leaseDurationSeconds".into(), "Invalid value: must be greater than 0".into()));
+                }
+            }
+            "bascule.dev/releases" => valid::rules_of_release(object, &mut faults),
             "bascule.dev/operations" => {
                 if before.is_some_and(|before| before["spec"] != object["spec"]) {
                     let message = "Invalid value: the spec of an Operation cannot be changed, because it is the record of what was asked: create a new Operation";
@@ -133,123 +149,5 @@ impl Api {
         if spec["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
             faults.push(("spec.replicas".into(), "Invalid value: must be greater than or equal to 0".into()));
         }
-    }
-
-    pub(super) fn root(&self, kind: &Kind) -> Node<'_> {
-        Node::root(kind, &self.schemas)
-    }
-
-    /// Fields that a definition does not know are dropped.
-    pub(super) fn prune(&self, kind: &Kind, object: &mut Value) {
-        if let Some(schema) = self.schemas.get(kind.full) {
-            let metadata = object["metadata"].take();
-            prune(object, schema);
-            object["metadata"] = metadata;
-        }
-    }
-}
-
-fn missing(object: &mut Value, field: &str, value: impl FnOnce() -> Value) {
-    if let Some(map) = object.as_object_mut() {
-        if map.get(field).is_none_or(Value::is_null) {
-            map.insert(field.to_owned(), value());
-        }
-    }
-}
-
-fn fill(value: &mut Value, schema: &Value) {
-    match value {
-        Value::Object(map) => {
-            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-                if !map.contains_key(name) {
-                    if let Some(default) = property.get("default") {
-                        map.insert(name.clone(), default.clone());
-                    }
-                }
-                if let Some(value) = map.get_mut(name) {
-                    fill(value, property);
-                }
-            }
-            if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
-                map.values_mut().for_each(|value| fill(value, values));
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, &schema["items"])),
-        _ => {}
-    }
-}
-
-fn prune(value: &mut Value, schema: &Value) {
-    if schema["x-kubernetes-preserve-unknown-fields"] == true {
-        return;
-    }
-    match value {
-        Value::Object(map) => {
-            let free = schema.get("additionalProperties").cloned();
-            if free.is_none() && schema.get("properties").is_some() {
-                let known = &schema["properties"];
-                map.retain(|name, _| known.get(name).is_some() || ["apiVersion", "kind", "metadata"].contains(&name.as_str()));
-            }
-            for (name, value) in map.iter_mut() {
-                if let Some(schema) = schema["properties"].get(name).or(free.as_ref()) {
-                    prune(value, schema);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| prune(item, &schema["items"])),
-        _ => {}
-    }
-}
-
-/// Types, required fields, enumerations, lengths and bounds; rules in CEL are not evaluated.
-fn check(value: &Value, schema: &Value, path: &str, faults: &mut Vec<(String, String)>) {
-    let mut fault = |message: String| faults.push((path.trim_start_matches('.').to_owned(), message));
-    let expected = schema["type"].as_str().unwrap_or_default();
-    let fits = match expected {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        _ => true,
-    };
-    if value.is_null() && schema["nullable"] == true {
-        return;
-    }
-    if !fits {
-        fault(format!("Invalid value: {path} must be of type {expected}"));
-        return;
-    }
-    if let Some(allowed) = schema["enum"].as_array() {
-        if !allowed.contains(value) {
-            fault(format!("Unsupported value: {value}"));
-        }
-    }
-    let bound = |name: &str| schema[name].as_f64();
-    if let Some(number) = value.as_f64() {
-        if bound("minimum").is_some_and(|minimum| number < minimum) || bound("maximum").is_some_and(|maximum| number > maximum) {
-            fault(format!("Invalid value: {value}: out of bounds"));
-        }
-    }
-    if let Some(text) = value.as_str() {
-        let length = text.chars().count();
-        let limit = |name: &str| schema[name].as_u64().and_then(|limit| usize::try_from(limit).ok());
-        if limit("maxLength").is_some_and(|limit| length > limit) || limit("minLength").is_some_and(|limit| length < limit) {
-            fault(format!("Invalid value: {text:?}: length"));
-        }
-    }
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if value.get(name).is_none() {
-            faults.push((format!("{path}.{name}").trim_start_matches('.').to_owned(), "Required value".into()));
-        }
-    }
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        if let Some(value) = value.get(name) {
-            check(value, property, &format!("{path}.{name}"), faults);
-        }
-    }
-    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-        check(item, &schema["items"], &format!("{path}[{index}]"), faults);
     }
 }

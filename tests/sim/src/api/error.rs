@@ -16,19 +16,58 @@ fn status(code: u16, reason: &str, message: impl Into<String>, details: Value) -
 }
 
 fn resource(target: &Target) -> String {
-    if target.kind.group.is_empty() {
+    if target.group.is_empty() {
         target.kind.plural.to_owned()
     } else {
-        format!("{}.{}", target.kind.plural, target.kind.group)
+        format!("{}.{}", target.kind.plural, target.group)
     }
 }
 
 fn details(target: &Target) -> Value {
-    let mut details = json!({"name": target.name.clone().unwrap_or_default(), "kind": target.kind.plural});
-    if !target.kind.group.is_empty() {
-        details["group"] = json!(target.kind.group);
+    let mut details = json!({"kind": target.kind.plural});
+    if let Some(name) = target.name.as_ref().filter(|name| !name.is_empty()) {
+        details["name"] = json!(name);
+    }
+    if !target.group.is_empty() {
+        details["group"] = json!(target.group);
     }
     details
+}
+
+/// What cannot be turned into an object, or changed by that patch: a `Status` that names no kind.
+pub(super) fn unfit(why: &str) -> Refused {
+    let causes = json!([{"reason": "FieldValueInvalid", "message": why, "field": "patch"}]);
+    status(422, "Invalid", format!(" \"\" is invalid: patch: Invalid value: {why}"), json!({"causes": causes}))
+}
+
+/// An update of a kind that takes none without saying which version is meant.
+pub(super) fn no_version(target: &Target) -> Refused {
+    let mut details = details(target);
+    let message = "Invalid value: 0: must be specified for an update";
+    details["causes"] = json!([{"reason": "FieldValueInvalid", "message": message, "field": "metadata.resourceVersion"}]);
+    let name = target.name.as_deref().unwrap_or_default();
+    status(422, "Invalid", format!("{} \"{name}\" is invalid: metadata.resourceVersion: {message}", resource(target)), details)
+}
+
+pub(super) fn no_manager() -> Refused {
+    let message = "Required value: is required for apply patch";
+    let causes = json!([{"reason": "FieldValueRequired", "message": message, "field": "fieldManager"}]);
+    let details = json!({"group": "meta.k8s.io", "kind": "PatchOptions", "causes": causes});
+    status(422, "Invalid", format!("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: {message}"), details)
+}
+
+pub(super) fn internal(why: &str) -> Refused {
+    let details = json!({"causes": [{"message": why}]});
+    status(500, "InternalError", format!("Internal error occurred: {why}"), details)
+}
+
+/// What a real server does not think of as a fault of the request, though it is one.
+pub(super) fn plain_internal(why: &str) -> Refused {
+    let mut refused = status(500, "", why, Value::Null);
+    if let Some(body) = refused.body.as_object_mut() {
+        body.remove("reason");
+    }
+    refused
 }
 
 pub(super) fn not_found_path(path: &str) -> Refused {
@@ -56,6 +95,13 @@ pub(super) fn conflict(target: &Target, why: &str) -> Refused {
     status(409, "Conflict", message, details(target))
 }
 
+/// A delete that is meant for another object, or another version of it.
+pub(super) fn precondition(target: &Target, why: &str) -> Refused {
+    let mut refused = conflict(target, why);
+    refused.body["details"]["kind"] = json!(target.kind.kind);
+    refused
+}
+
 pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
 /// Fields that belong to other managers: one cause for each.
@@ -63,14 +109,14 @@ pub(super) fn field_conflicts(conflicts: &[(String, String)]) -> Refused {
     let causes: Vec<Value> = conflicts
         .iter()
         .map(|(manager, path)| {
-            json!({"reason": "FieldManagerConflict", "message": format!("conflict with \"{manager}\""), "field": path})
+            json!({"reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": path})
         })
         .collect();
     let count = causes.len();
     let noun = if count == 1 { "conflict" } else { "conflicts" };
     let mut listed: Vec<String> = Vec::new();
     for (manager, path) in conflicts {
-        listed.push(format!("conflict with \"{manager}\": {path}"));
+        listed.push(format!("conflict with {manager}: {path}"));
     }
     let message = format!("Apply failed with {count} {noun}: {}", listed.join("; "));
     status(409, "Conflict", message, json!({"causes": causes}))
@@ -90,7 +136,8 @@ pub(super) fn invalid(target: &Target, faults: &[(String, String)]) -> Refused {
         .iter()
         .map(|(field, message)| json!({"reason": "FieldValueInvalid", "message": message, "field": field}))
         .collect();
-    let mut details = details(target);
+    // Also where a kind has two groups, it is the one in which it is kept that is named.
+    let mut details = details(&Target { group: target.kind.group.to_owned(), ..target.clone() });
     details["kind"] = json!(target.kind.kind);
     details["causes"] = json!(causes);
     status(422, "Invalid", format!("{kind} \"{name}\" is invalid: {said}"), details)

@@ -6,6 +6,8 @@ use super::{kind::Kind, store::Key};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub kind: &'static Kind,
+    /// As the path has it: events have two groups.
+    pub group: String,
     pub namespace: Option<String>,
     pub name: Option<String>,
     pub subresource: Option<String>,
@@ -29,7 +31,7 @@ impl Target {
         }
         let kind = Kind::find(group, version, rest.first()?)?;
         let owned = |part: &&str| (*part).to_owned();
-        Some(Self { kind, namespace, name: rest.get(1).map(owned), subresource: rest.get(2).map(owned) })
+        Some(Self { kind, group: group.to_owned(), namespace, name: rest.get(1).map(owned), subresource: rest.get(2).map(owned) })
     }
 
     /// Where the object is kept.
@@ -39,6 +41,10 @@ impl Target {
             namespace: self.namespace.clone().unwrap_or_default(),
             name: self.name.clone().unwrap_or_default(),
         }
+    }
+
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.kind.version.to_owned() } else { format!("{}/{}", self.group, self.kind.version) }
     }
 
     pub fn is_status(&self) -> bool {

@@ -98,7 +98,8 @@ impl Server {
         let late = self.case.late.iter().filter(|_| opened);
         let items = self.case.listed.iter().chain(&self.case.fine).chain(late);
         let items: Vec<&str> = items.filter(|(plural, _)| *plural == kind.plural).map(|(_, text)| text.as_str()).collect();
-        let head = json!({"kind": format!("{}List", kind.name), "apiVersion": kind.version, "metadata": {"resourceVersion": "100"}});
+        let head =
+            json!({"kind": format!("{}List", kind.name), "apiVersion": kind.version, "metadata": {"resourceVersion": "100"}});
         head.to_string().replacen('{', &format!("{{\"items\":[{}],", items.join(",")), 1)
     }
 

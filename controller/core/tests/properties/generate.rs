@@ -1,0 +1,352 @@
+//! What may happen to one Release: generated as data, so that a failing history can be read, shrunk and kept.
+//!
+//! Out: histories of edits, operations, foreign hands, faults and partial sight. Never here: what should come of it.
+
+use bascule_crds::ReleaseSpec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::world::{Fault, Hand, Kind, Part, Registry, spec_of};
+
+/// How the pods of a version behave: part of its tag.
+const PODS: [&str; 12] =
+    ["", "", "", "", "--never", "--dies5", "--dies40", "--slow3", "--slow70", "--quota", "--refused", "--denied"];
+pub const NEVER: u8 = 4;
+pub const SLOW: u8 = 7;
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The user asks for another version.
+    Want {
+        version: u8,
+        pods: u8,
+        replicas: i32,
+    },
+    Set(Setting),
+    Story(Story),
+    Pass(i64),
+    Turn(u8),
+    Operate {
+        retry: bool,
+        named: Option<u8>,
+    },
+    Hand {
+        hand: Hand,
+        service: bool,
+        worker: bool,
+    },
+    Restart,
+    /// A new process whose watches begin with what was true some moments ago, each kind with its own.
+    RestartInThePast([u8; 6]),
+    Freeze(Kind),
+    Thaw(Kind),
+    Hide(Part),
+    Reveal,
+    Fault {
+        after: u8,
+        fault: Fault,
+    },
+    Registry(Registry),
+    /// A leader that was deposed and does not know: it sees an older state and acts on it.
+    Deposed {
+        back: u8,
+        turns: u8,
+    },
+}
+
+/// Several things in a row that seldom come together by chance.
+#[derive(Clone, Debug)]
+pub enum Story {
+    /// A good version, and time enough for it.
+    Settle { version: u8 },
+    /// A version gets the traffic, and its pods die; with them those of the version before, or not.
+    GoBad { version: u8, both: bool, manual: bool },
+    /// A version that never gets ready is rejected, and a person asks for it again.
+    Again { version: u8 },
+    /// Suspended while it starts: it gets ready, and no traffic.
+    Pause { version: u8 },
+    /// Previews, for a while.
+    Peek,
+    /// A Service loses our label, and nothing can be read for a while.
+    Lose,
+    /// A Service loses our label while it serves somebody else.
+    Occupy,
+    /// Another version, while the Deployment in its place is being deleted.
+    Vanish { version: u8 },
+    /// Another version, and nothing can be written for a while.
+    Jam { version: u8 },
+    /// A person gives a version up while it starts, or in its bake.
+    GiveUp { version: u8, late: bool },
+    /// Another version, and a registry that says nothing or that it cannot.
+    Silence { version: u8, fails: bool },
+    /// Whatever is broken is mended, and the user wants nothing odd.
+    Mend,
+    /// A worker comes with one version and goes with the next.
+    Visit { version: u8 },
+}
+
+/// What the user can set beside the version.
+#[derive(Clone, Copy, Debug)]
+pub enum Setting {
+    Suspend(bool),
+    Wait(bool),
+    Preview(bool),
+    Automatic(bool),
+    Bake(u8),
+    Resolve(bool),
+    Broken(bool),
+    Worker(bool),
+    Services(u8),
+    /// Replicas for all workloads, as an autoscaler drives them.
+    Shared(bool),
+}
+
+/// What the user wants now.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "the spec has as many")]
+pub struct Wish {
+    pub tag: String,
+    replicas: i32,
+    suspend: bool,
+    wait: bool,
+    preview: bool,
+    automatic: bool,
+    bake: u8,
+    resolve: bool,
+    broken: bool,
+    worker: bool,
+    services: u8,
+    shared: bool,
+}
+
+impl Wish {
+    pub fn new(tag: &str, resolve: bool) -> Self {
+        Self {
+            tag: tag.into(),
+            replicas: 2,
+            suspend: false,
+            wait: false,
+            preview: false,
+            automatic: true,
+            bake: 30,
+            resolve,
+            broken: false,
+            worker: false,
+            services: 1,
+            shared: false,
+        }
+    }
+
+    pub fn want(&mut self, version: u8, pods: u8, replicas: i32) {
+        let pods = PODS[usize::from(pods) % PODS.len()];
+        self.tag = format!("v{version}{pods}");
+        self.replicas = replicas;
+    }
+
+    pub fn set(&mut self, setting: Setting) {
+        match setting {
+            Setting::Suspend(on) => self.suspend = on,
+            Setting::Wait(on) => self.wait = on,
+            Setting::Preview(on) => self.preview = on,
+            Setting::Automatic(on) => self.automatic = on,
+            Setting::Bake(secs) => self.bake = secs,
+            Setting::Resolve(on) => self.resolve = on,
+            Setting::Broken(on) => self.broken = on,
+            Setting::Worker(on) => self.worker = on,
+            Setting::Services(count) => self.services = count,
+            Setting::Shared(on) => self.shared = on,
+        }
+    }
+
+    pub fn is_automatic(&self) -> bool {
+        self.automatic
+    }
+
+    /// The dry run is taken and the real thing is not, which is never over.
+    pub fn is_denied(&self) -> bool {
+        self.tag.contains("denied")
+    }
+
+    pub fn spec(&self) -> ReleaseSpec {
+        let workload = |name: &str, image: &str| {
+            let mut template = json!({
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": name, "image": image}]},
+            });
+            if self.resolve {
+                template["metadata"]["annotations"] = json!({"behaviour": "$(artifacts.web.tag)"});
+            }
+            let mut workload = json!({"name": name, "template": template});
+            if !self.shared {
+                workload["replicas"] = json!(self.replicas);
+            }
+            workload
+        };
+        let image = if self.broken { "$(artifacts.wbe.image)" } else { "$(artifacts.web.image)" };
+        let mut workloads = vec![workload("web", image)];
+        if self.worker {
+            workloads.push(workload("worker", &format!("r/worker:{}", self.tag.replace("--never", ""))));
+        }
+        let services: Vec<Value> =
+            ["web", "api"][..usize::from(self.services)].iter().map(|name| json!({"name": name})).collect();
+        let mut value = json!({
+            "suspend": self.suspend,
+            "artifacts": [{"name": "web", "image": {
+                "ref": format!("r/web:{}", self.tag), "resolve": if self.resolve { "Always" } else { "Never" }}}],
+            "workloads": workloads,
+            "services": services,
+            "strategy": {
+                "progressDeadline": "60s", "bake": format!("{}s", self.bake), "scaleDownDelay": "20s",
+                "onSupersede": if self.wait { "Wait" } else { "Replace" },
+            },
+            "rollback": {"automatic": self.automatic},
+            "preview": self.preview,
+        });
+        if self.shared {
+            value["replicas"] = json!(self.replicas);
+        }
+        spec_of(&value)
+    }
+
+    /// A user who wants no more surprises.
+    pub fn calm(&mut self) {
+        self.suspend = false;
+        self.broken = false;
+    }
+}
+
+pub fn setting() -> impl Strategy<Value = Setting> {
+    prop_oneof![
+        any::<bool>().prop_map(Setting::Suspend),
+        any::<bool>().prop_map(Setting::Wait),
+        any::<bool>().prop_map(Setting::Preview),
+        any::<bool>().prop_map(Setting::Automatic),
+        prop_oneof![Just(0), Just(30)].prop_map(Setting::Bake),
+        any::<bool>().prop_map(Setting::Resolve),
+        any::<bool>().prop_map(Setting::Broken),
+        any::<bool>().prop_map(Setting::Worker),
+        (0..3u8).prop_map(Setting::Services),
+        any::<bool>().prop_map(Setting::Shared),
+    ]
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![
+        3 => Just(Hand::ReplaceService),
+        2 => Just(Hand::ReapplyService),
+        1 => Just(Hand::RemoveService),
+        2 => Just(Hand::AddService),
+        1 => Just(Hand::Mislabel),
+        1 => Just(Hand::Misdirect),
+        1 => Just(Hand::ClaimForAnother),
+        1 => Just(Hand::External),
+        1 => Just(Hand::NoSelector),
+        1 => Just(Hand::OtherSelector),
+        1 => Just(Hand::DeleteService),
+        3 => (0..4u32).prop_map(Hand::Strangers),
+        2 => Just(Hand::EditImage),
+        2 => (0..6i32).prop_map(Hand::Scale),
+        2 => Just(Hand::DeleteDeployment),
+        2 => Just(Hand::DeleteIdle),
+        2 => Just(Hand::DropDeployment),
+        2 => Just(Hand::FinishDeletion),
+        1 => Just(Hand::TakeDeployment),
+        1 => Just(Hand::TakePreview),
+        1 => Just(Hand::WipeStatus),
+        1 => Just(Hand::RefuseCandidate),
+        2 => Just(Hand::KillActive),
+        2 => Just(Hand::KillCandidate),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(Kind::ALL.to_vec())
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let names = || prop::sample::select(vec!["web".to_owned(), "api".into(), "web-preview".into()]);
+    prop_oneof![
+        1 => Just(Part::Environment),
+        2 => Just(Part::Deployments),
+        2 => Just(Part::ReplicaSets),
+        3 => names().prop_map(Part::Service),
+        1 => names().prop_map(Part::Endpoints),
+        1 => names().prop_map(Part::Strangers),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        (0..4u8).prop_map(|again| Fault::Fails { again }),
+        any::<bool>().prop_map(|applied| Fault::Unanswered { applied }),
+        any::<bool>().prop_map(|applied| Fault::Crash { applied }),
+    ]
+}
+
+fn want() -> impl Strategy<Value = Event> {
+    (0..4u8, 0..12u8, 0..5i32).prop_map(|(version, pods, replicas)| Event::Want { version, pods, replicas })
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    prop_oneof![
+        3 => (0..4u8).prop_map(|version| Story::Settle { version }),
+        1 => (4..20u8, any::<bool>(), prop::bool::weighted(0.3))
+            .prop_map(|(version, both, manual)| Story::GoBad { version, both, manual }),
+        1 => (0..4u8).prop_map(|version| Story::Again { version }),
+        1 => (0..4u8).prop_map(|version| Story::Pause { version }),
+        1 => Just(Story::Peek),
+        1 => Just(Story::Lose),
+        1 => (4..20u8).prop_map(|version| Story::Vanish { version }),
+        1 => Just(Story::Occupy),
+        1 => (4..20u8).prop_map(|version| Story::Jam { version }),
+        1 => (4..20u8, any::<bool>()).prop_map(|(version, late)| Story::GiveUp { version, late }),
+        1 => (4..20u8, any::<bool>()).prop_map(|(version, fails)| Story::Silence { version, fails }),
+        3 => Just(Story::Mend),
+        1 => (0..4u8).prop_map(|version| Story::Visit { version }),
+    ]
+}
+
+/// Users and people who operate, and time.
+fn everyday() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        5 => want(),
+        4 => setting().prop_map(Event::Set),
+        14 => story().prop_map(Event::Story),
+        5 => (1..50i64).prop_map(Event::Pass),
+        6 => (1..9u8).prop_map(Event::Turn),
+        2 => (any::<bool>(), prop::option::weighted(0.3, 0..4u8)).prop_map(|(retry, named)| Event::Operate { retry, named }),
+    ]
+}
+
+fn foreign() -> impl Strategy<Value = Event> {
+    (hand(), prop::bool::weighted(0.3), any::<bool>()).prop_map(|(hand, service, worker)| Event::Hand { hand, service, worker })
+}
+
+fn mishap() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => Just(Event::Restart),
+        3 => (0..5u8, fault()).prop_map(|(after, fault)| Event::Fault { after, fault }),
+        2 => prop::sample::select(vec![Registry::Answers, Registry::Moved, Registry::Silent, Registry::Fails]).prop_map(Event::Registry),
+    ]
+}
+
+fn blindness() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => kind().prop_map(Event::Freeze),
+        2 => kind().prop_map(Event::Thaw),
+        3 => part().prop_map(Event::Hide),
+        2 => Just(Event::Reveal),
+        1 => prop::array::uniform6(0..50u8).prop_map(Event::RestartInThePast),
+        1 => (0..50u8, 1..6u8).prop_map(|(back, turns)| Event::Deposed { back, turns }),
+    ]
+}
+
+/// Users, foreign hands and mishaps; the controller sees what is true.
+pub fn seen() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(prop_oneof![8 => everyday(), 3 => foreign(), 2 => mishap()], 1..40)
+}
+
+/// The same, and the controller sees parts of it, late, or not at all.
+pub fn half_seen() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(prop_oneof![8 => everyday(), 2 => foreign(), 2 => mishap(), 4 => blindness()], 1..40)
+}

@@ -1,0 +1,239 @@
+//! From what is true to what the controller sees: each watch may show an older state, but never one that is older than a reply.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use bascule_core::{Deployment, Endpoints, Observed, OperationView, PodReport, Read, ReleaseView, ReplicaSet, Service, Sight};
+use bascule_crds::{Resolve, ResolvedArtifact, names};
+
+use super::{Kind, Part, Pods, Set, World};
+
+/// Everything that a watch could show, at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub release: ReleaseView,
+    pub deployments: BTreeMap<String, Deployment>,
+    pub sets: Vec<ReplicaSet>,
+    pub services: BTreeMap<String, Service>,
+    pub endpoints: BTreeMap<String, Endpoints>,
+    pub operations: Vec<OperationView>,
+}
+
+/// What the registry says about tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registry {
+    #[default]
+    Answers,
+    /// Another build under every tag.
+    Moved,
+    Silent,
+    Fails,
+}
+
+const HIDDEN: &str = "not read yet";
+
+impl World {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            release: self.release.clone(),
+            deployments: self.deployments.clone(),
+            sets: self.sets.values().map(|set| set.view.clone()).collect(),
+            services: self.services.clone(),
+            endpoints: self.services.values().map(|it| (it.name.clone(), self.endpoints(it))).collect(),
+            operations: self.operations.clone(),
+        }
+    }
+
+    /// Keeps what is true now, for those who will see it late.
+    pub(super) fn remember(&mut self) {
+        if self.remembers {
+            self.history.push(Rc::new(self.snapshot()));
+        }
+    }
+
+    /// The process has this object as it is now.
+    pub(super) fn learn(&mut self, kind: Kind, name: &str) {
+        if self.remembers {
+            self.remember();
+            self.process.learnt.insert((kind, name.to_owned()), self.history.len() - 1);
+        }
+    }
+
+    /// This watch stands still from now on, or shows what was true `back` moments ago; only a new process goes back.
+    pub fn freeze(&mut self, kind: Kind, back: usize) {
+        if self.remembers {
+            self.remember();
+            let at = self.history.len().saturating_sub(1 + back);
+            self.process.frozen.entry(kind).or_insert(at);
+        }
+    }
+
+    pub fn thaw(&mut self, kind: Kind) {
+        self.process.frozen.remove(&kind);
+        self.process.learnt.retain(|(of, _), _| *of != kind);
+    }
+
+    /// What the watches show.
+    fn shown(&self) -> Snapshot {
+        let mut shown = self.snapshot();
+        for (kind, at) in &self.process.frozen {
+            let old = &self.history[*at];
+            match kind {
+                Kind::Release => shown.release = old.release.clone(),
+                Kind::Deployments => shown.deployments.clone_from(&old.deployments),
+                Kind::ReplicaSets => shown.sets.clone_from(&old.sets),
+                Kind::Services => shown.services.clone_from(&old.services),
+                Kind::Endpoints => shown.endpoints.clone_from(&old.endpoints),
+                Kind::Operations => shown.operations.clone_from(&old.operations),
+            }
+            for ((_, name), learnt) in self.process.learnt.iter().filter(|((of, _), learnt)| of == kind && *learnt > at) {
+                let reply = &self.history[*learnt];
+                match kind {
+                    Kind::Release => shown.release = reply.release.clone(),
+                    Kind::Deployments => put(&mut shown.deployments, name, reply.deployments.get(name)),
+                    Kind::Services => put(&mut shown.services, name, reply.services.get(name)),
+                    Kind::Operations => {
+                        let reply = reply.operations.iter().find(|operation| operation.name == *name);
+                        match (shown.operations.iter_mut().find(|operation| operation.name == *name), reply) {
+                            (Some(old), Some(reply)) => old.clone_from(reply),
+                            (Some(_), None) => shown.operations.retain(|operation| operation.name != *name),
+                            (None, _) => {}
+                        }
+                    }
+                    Kind::ReplicaSets | Kind::Endpoints => {}
+                }
+            }
+        }
+        shown
+    }
+
+    pub fn observed(&self) -> Observed {
+        let shown = self.shown();
+        let process = &self.process;
+        let hidden = |part: Part| process.hidden.contains(&part);
+        let mut services: BTreeMap<String, Sight<Option<Service>>> = BTreeMap::new();
+        let spec = &shown.release.spec;
+        // The watch shows what carries the label, of whichever Release.
+        let watched = |name: &str| shown.services.get(name).filter(|it| it.labelled || it.claimed_by.is_some());
+        let see = |name: &str| match (watched(name), process.looked.get(name)) {
+            _ if hidden(Part::Service(name.to_owned())) => Sight::Unknown(HIDDEN.into()),
+            (Some(service), _) => Sight::Known(Some(service.clone())),
+            (None, Some((at, found))) if *at + self.policy.look_for_service > self.now => Sight::Known(found.clone()),
+            _ => Sight::Unknown("not looked for yet".into()),
+        };
+        for reference in &spec.services {
+            services.insert(reference.name.clone(), see(&reference.name));
+            if spec.preview {
+                let preview = names::preview(&reference.name);
+                services.insert(preview.clone(), see(&preview));
+            }
+        }
+        for service in shown.services.values().filter(|service| service.labelled) {
+            // Only the watch shows these: they are seen, or not known of.
+            services.entry(service.name.clone()).or_insert_with(|| Sight::Known(Some(service.clone())));
+        }
+        let endpoints = services.keys().map(|name| {
+            let seen = shown.endpoints.get(name).filter(|_| watched(name).is_some() && !hidden(Part::Endpoints(name.clone())));
+            (name.clone(), seen.map_or_else(|| Sight::Unknown(HIDDEN.into()), |it| Sight::Known(it.clone())))
+        });
+        let endpoints = endpoints.collect();
+        let fresh = process.counted.iter().filter(|(_, (at, _))| *at + self.policy.look_for_service > self.now);
+        let strangers = fresh.map(|(name, (_, count))| {
+            let sight = if hidden(Part::Strangers(name.clone())) { Sight::Unknown(HIDDEN.into()) } else { Sight::Known(*count) };
+            (name.clone(), sight)
+        });
+        let mut deployments = shown.deployments;
+        for deployment in deployments.values_mut() {
+            deployment.confirmed = process.confirmed.get(&deployment.uid).copied();
+        }
+        Observed {
+            environment: unless(hidden(Part::Environment), Some("staging".into())),
+            artifacts: self.answers(&shown.release),
+            release: shown.release,
+            deployments: unless(hidden(Part::Deployments), deployments),
+            replica_sets: unless(hidden(Part::ReplicaSets), shown.sets),
+            services,
+            endpoints,
+            strangers: strangers.collect(),
+            operations: shown.operations,
+            check: process.check.clone(),
+            pods: process.pods.clone(),
+            troubles: process.troubles_at(self.now),
+        }
+    }
+
+    /// Answers of the registry about what is not pinned yet.
+    fn answers(&self, release: &ReleaseView) -> BTreeMap<String, Sight<ResolvedArtifact>> {
+        let open = release.spec.artifacts.iter().filter(|artifact| {
+            let text = &artifact.image.reference;
+            let pinned = |it: &ResolvedArtifact| it.name == artifact.name && it.reference == *text && it.digest.is_some();
+            artifact.image.resolve == Resolve::Always && !release.status.artifacts.iter().any(pinned)
+        });
+        let answer = |artifact: &bascule_crds::Artifact| {
+            let text = &artifact.image.reference;
+            let (repository, tag) = text.rsplit_once(':').unwrap();
+            let build = match self.registry {
+                Registry::Answers => 1,
+                Registry::Moved => 2,
+                Registry::Silent => return None,
+                Registry::Fails => return Some(Sight::Unknown("the registry does not answer".into())),
+            };
+            let digest =
+                format!("sha256:{:0>64}", format!("{:x}{build}", tag.bytes().fold(7_u64, |sum, it| sum * 31 + u64::from(it))));
+            Some(Sight::Known(ResolvedArtifact {
+                name: artifact.name.clone(),
+                reference: text.clone(),
+                image: format!("{repository}@{digest}"),
+                tag: Some(tag.to_owned()),
+                digest: Some(digest),
+            }))
+        };
+        open.filter_map(|artifact| Some((artifact.name.clone(), answer(artifact)?))).collect()
+    }
+
+    /// Pods that a Service sends to: all workloads' pods in this world carry `app=web`.
+    pub fn endpoints(&self, service: &Service) -> Endpoints {
+        let selects = |set: &&Set| service.selected().is_none_or(|track| set.view.track.is_some_and(|its| its.as_str() == track));
+        let pods =
+            self.sets.values().filter(selects).flat_map(|set| (0..set.view.available).map(|n| format!("{}-p{n}", set.view.name)));
+        Endpoints { ready: pods.collect() }
+    }
+
+    /// True: something was learnt.
+    pub(super) fn read(&mut self, read: &Read) -> bool {
+        match read {
+            Read::Service(name) => {
+                let found = self.services.get(name).cloned();
+                if found.as_ref().is_some_and(|found| found.labelled) {
+                    self.learn(Kind::Services, name);
+                }
+                self.process.looked.insert(name.clone(), (self.now, found));
+            }
+            Read::Strangers { service, .. } => {
+                let count = self.strangers.get(service).copied().unwrap_or(0);
+                self.process.counted.insert(service.clone(), (self.now, count));
+            }
+            Read::Pods { revision, .. } => {
+                let crashing = |set: &&Set| set.view.revision == *revision && set.view.available < set.view.replicas;
+                let reasons = self.sets.values().filter(crashing).take(3).map(|set| format!("pod {}-p0: crashed", set.view.name));
+                self.process.pods = Some(PodReport { revision: revision.clone(), at: self.now, reasons: reasons.collect() });
+            }
+        }
+        true
+    }
+
+    /// The server's answer to a body, before it is taken.
+    pub(super) fn behaviour_of(body: &serde_json::Value) -> Pods {
+        Pods::of(&body["spec"]["template"])
+    }
+}
+
+fn put<T: Clone>(map: &mut BTreeMap<String, T>, name: &str, value: Option<&T>) {
+    match value {
+        Some(value) => map.insert(name.to_owned(), value.clone()),
+        None => map.remove(name),
+    };
+}
+
+fn unless<T>(hidden: bool, value: T) -> Sight<T> {
+    if hidden { Sight::Unknown(HIDDEN.into()) } else { Sight::Known(value) }
+}

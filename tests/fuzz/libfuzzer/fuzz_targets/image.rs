@@ -1,0 +1,6 @@
+//! The target `image`, for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    bascule_fuzz::targets::image::target(data);
+});

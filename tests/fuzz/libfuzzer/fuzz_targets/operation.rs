@@ -1,0 +1,6 @@
+//! The target `operation`, for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    bascule_fuzz::targets::operation::target(data);
+});
