@@ -19,5 +19,6 @@ mod model;
 mod names;
 mod world;
 
-pub use model::{Act, Setup};
-pub use world::{Pace, World};
+pub use calm::Calmed;
+pub use model::{Act, CALM, LATE, Setup, TWO};
+pub use world::{Checks, Pace, World};

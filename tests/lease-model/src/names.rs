@@ -82,29 +82,31 @@ impl World {
     pub(crate) fn named(mut self) -> Self {
         // A version that only requests still name can never be met again: which one it was makes no difference.
         let rank = ranks(self.shown_versions().collect());
-        self.map_versions(&|text| text.parse().ok().and_then(|known: u64| rank.get(&known)).map_or_else(String::new, u64::to_string));
+        self.map_versions(&|text| {
+            text.parse().ok().and_then(|known: u64| rank.get(&known)).map_or_else(String::new, u64::to_string)
+        });
 
-        let mut decided = BTreeSet::from([self.service.version]);
+        // The same for the Service: a write was decided on it as it is, or on what is no more.
+        let decided = |on: u64| u64::from(on == self.service.version);
         let mut terms = BTreeSet::from([self.service.term]);
         terms.extend(self.processes.iter().flatten().filter_map(|process| process.term));
         for mail in &self.mail {
-            if let Mail::Switch { on, term, .. } = mail {
-                decided.insert(*on);
+            if let Mail::Switch { term, .. } = mail {
                 terms.insert(*term);
             }
         }
-        let (decided, terms) = (ranks(decided), ranks(terms));
-        self.service.version = decided[&self.service.version];
+        let terms = ranks(terms);
         self.service.term = terms[&self.service.term];
         for process in self.processes.iter_mut().flatten() {
             process.term = process.term.map(|term| terms[&term]);
         }
         for mail in &mut self.mail {
             if let Mail::Switch { on, term, .. } = mail {
-                *on = decided[on];
+                *on = decided(*on);
                 *term = terms[term];
             }
         }
+        self.service.version = 1;
         self.mail.sort();
         self
     }

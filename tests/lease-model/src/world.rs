@@ -24,10 +24,23 @@ pub(crate) struct Process {
 /// Something on its way. It may arrive at any time, or never.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Mail {
-    Ask { from: usize, name: String, sent: SentKey },
-    Answer { to: usize, name: String, sent: SentKey, reply: ReplyKey },
+    Ask {
+        from: usize,
+        name: String,
+        sent: SentKey,
+    },
+    Answer {
+        to: usize,
+        name: String,
+        sent: SentKey,
+        reply: ReplyKey,
+    },
     /// The write that moves traffic: which version of the Service it was decided on, and in which leadership.
-    Switch { from: usize, on: u64, term: u64 },
+    Switch {
+        from: usize,
+        on: u64,
+        term: u64,
+    },
 }
 
 /// `Sent` with an order, so that mail can be sorted: in which order it is kept makes no difference.
@@ -91,8 +104,6 @@ pub struct World {
     pub(crate) odd: bool,
     /// A write of an earlier leadership has landed after one of a later had.
     pub(crate) late_write: bool,
-    /// A write was refused because it came too late; for the judgement that this happens at all.
-    pub(crate) refused: bool,
 }
 
 /// What the server checks.
@@ -182,13 +193,16 @@ impl World {
     /// The write that moves traffic arrives.
     pub(crate) fn land(&mut self, on: u64, term: u64, checks: Checks) {
         if checks.switch && on != self.service.version {
-            self.refused = true;
             return;
         }
         if term < self.service.term {
             self.late_write = true;
         }
-        let known = self.mail.iter().filter_map(|mail| if let Mail::Switch { on, .. } = mail { Some(*on) } else { None });
-        self.service = Service { version: known.chain([self.service.version]).max().unwrap_or(0) + 1, term };
+        self.service = Service { version: self.service.version + 1, term };
+    }
+
+    /// A write of an earlier leadership is on its way when a later one has moved traffic already.
+    pub(crate) fn has_a_late_write_on_its_way(&self) -> bool {
+        self.mail.iter().any(|mail| matches!(mail, Mail::Switch { term, .. } if *term < self.service.term))
     }
 }
