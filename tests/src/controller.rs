@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -59,7 +59,7 @@ impl Controller {
 
     /// One that reaches its API server only through `url`, which knows the way on and has the rights. It is not started yet.
     pub fn through(bed: &Bed, namespace: &str, url: &str, process: Process) -> Self {
-        let mut controller = Self::new(bed, namespace, without_election(), process);
+        let mut controller = Self::new(bed, namespace, &[], process);
         let name = "proxy";
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": name,
@@ -171,16 +171,6 @@ impl Drop for Controller {
             eprintln!("--- controller of {} ---\n{}", self.namespace, self.log_text());
         }
     }
-}
-
-/// One process for one namespace has nobody to be elected against.
-fn without_election() -> &'static [&'static str] {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    let known = KNOWN.get_or_init(|| {
-        let help = Command::new(binary()).arg("--help").output().expect("ask the controller for its arguments");
-        String::from_utf8_lossy(&help.stdout).contains("--leader-elect")
-    });
-    if *known { &["--leader-elect=false"] } else { &[] }
 }
 
 /// Beside the test's own binary, in `target/<profile>`; `BASCULE_CONTROLLER_BIN` names another.

@@ -56,7 +56,7 @@ fn an_old_sight_of_the_release_does_not_take_the_traffic_away() {
     // Another replica takes over; its watches of Release and Deployments are behind.
     world.process = old;
     world.freeze(Kind::Deployments, 10_000);
-    world.oracle.only = Some(Rule::Cut);
+    world.oracle.only = Some(Rule::Old);
     for _ in 0..8 {
         world.run_one();
     }
@@ -83,7 +83,7 @@ fn an_old_sight_does_not_write_over_the_active_version() {
     world.pass(5);
     assert_eq!(world.active(), Some(("v3", Track::Green)));
     world.process = old;
-    world.oracle.only = Some(Rule::S5);
+    world.oracle.only = Some(Rule::Old);
     for _ in 0..12 {
         world.run_one();
     }

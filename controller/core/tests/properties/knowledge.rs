@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     generate::{half_seen, seen},
     play::{Player, property},
-    world::{Rule, World},
+    world::{Kind, Rule, World},
 };
 
 /// More than any way to rest is long.
@@ -128,6 +128,7 @@ fn s2_the_way_back_asks_the_new_version_nothing() {
             player.happen(event);
             let mut world = player.world.clone();
             let Some(candidate) = world.release.status.candidate.clone().filter(|it| it.step == Stage::Baking) else { continue };
+            world.thaw(Kind::Operations);
             world.operate(&json!({"release": "web", "type": "Abort", "by": "ada"}));
             let observed = world.observed();
             let mut other = observed.clone();

@@ -23,8 +23,8 @@ pub enum Rule {
     S7,
     /// A decision comes to an end.
     Rests,
-    /// S1 for one who sees an older state: nobody is cut off.
-    Cut,
+    /// S1 to S5 for one whose status is older than what he writes to, or who has not seen what he writes over.
+    Old,
     /// The order of lists means nothing.
     Order,
     /// Status says where traffic is.
@@ -36,6 +36,8 @@ pub struct Oracle {
     /// Only this one counts, and is kept; None: any of them ends the test.
     pub only: Option<Rule>,
     pub failures: Vec<String>,
+    /// Who writes has not seen the last status.
+    outdated: bool,
     pub tally: Tally,
     /// Services that the user has made once.
     pub made: BTreeSet<String>,
@@ -49,6 +51,7 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn broken(&mut self, rule: Rule, what: impl FnOnce() -> String) {
+        let rule = if self.outdated { Rule::Old } else { rule };
         match self.only {
             None => panic!("{rule:?}: {}", what()),
             Some(only) if only == rule => self.failures.push(format!("{rule:?}: {}", what())),
@@ -103,6 +106,15 @@ impl World {
     }
 
     pub(super) fn check_landed(&mut self, observed: &Observed, step: &Step, before: &Before) {
+        let seen = |name: &str| observed.deployments.known().is_some_and(|them| them.contains_key(name));
+        let unseen =
+            matches!(step, Step::Apply { deployment, .. } if before.deployments.contains_key(deployment) && !seen(deployment));
+        self.oracle.outdated = unseen || observed.release.status != self.release.status;
+        self.check_write(observed, step, before);
+        self.oracle.outdated = false;
+    }
+
+    fn check_write(&mut self, observed: &Observed, step: &Step, before: &Before) {
         match step {
             Step::Route(write) => self.check_traffic(&write.service, before),
             Step::Select { service, .. } => self.check_traffic(service, before),
@@ -126,7 +138,7 @@ impl World {
         let cut = before.services.get(service).is_some_and(serves) && !serves(&self.services[service]);
         // One who sees everything may move it back to where nobody answers: another hand had moved it.
         if cut && !self.process.is_live() {
-            self.oracle.broken(Rule::Cut, || format!("{service} was served, and is pointed to where nobody answers"));
+            self.oracle.broken(Rule::S1, || format!("{service} was served, and is pointed to where nobody answers"));
         }
         let Some(record) = self.services[service].record.clone() else { return };
         let Some(track) = Track::parse(&record.track) else { return };
