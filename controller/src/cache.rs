@@ -285,7 +285,8 @@ impl Cache {
 
     /// All Deployments of a Release, as a list of this version has just shown them.
     pub(crate) fn show_deployments(&mut self, key: &Key, listed: &[SlimDeployment], version: u64) {
-        let known: Vec<String> = self.deployments.of_release(&key.namespace, &key.name).map(|(name, _)| name.to_owned()).collect();
+        let known: Vec<String> =
+            self.deployments.of_release(&key.namespace, &key.name).map(|(name, _)| name.to_owned()).collect();
         for name in known.into_iter().filter(|name| listed.iter().all(|it| it.metadata.name.as_ref() != Some(name))) {
             if !self.deployments.is_newer_than(&(key.namespace.clone(), name.clone()), version) {
                 self.drop_deployment(&key.namespace, &name);
@@ -299,7 +300,8 @@ impl Cache {
     /// The same for its ReplicaSets.
     pub(crate) fn show_replica_sets(&mut self, key: &Key, listed: &[SlimReplicaSet], version: u64) {
         let name_of = |set: &SlimReplicaSet| kube::Resource::meta(set).name.clone().unwrap_or_default();
-        let known: Vec<String> = self.replica_sets.of_release(&key.namespace, &key.name).map(|(name, _)| name.to_owned()).collect();
+        let known: Vec<String> =
+            self.replica_sets.of_release(&key.namespace, &key.name).map(|(name, _)| name.to_owned()).collect();
         for name in known.into_iter().filter(|name| listed.iter().all(|it| name_of(it) != *name)) {
             let name = (key.namespace.clone(), name);
             if !self.replica_sets.is_newer_than(&name, version) {

@@ -160,7 +160,9 @@ fn is_sure(shell: &Shell, key: &Key, observed: &Observed, steps: &[Step]) -> boo
 fn is_grave(step: &Step) -> bool {
     match step {
         Step::Apply { .. } | Step::Scale { .. } | Step::DeleteDeployment { .. } | Step::Route(_) | Step::Select { .. } => true,
-        Step::DryRun { .. } | Step::Preview { .. } | Step::DeletePreview { .. } | Step::Answer { .. } | Step::Prune { .. } => false,
+        Step::DryRun { .. } | Step::Preview { .. } | Step::DeletePreview { .. } | Step::Answer { .. } | Step::Prune { .. } => {
+            false
+        }
     }
 }
 

@@ -74,7 +74,8 @@ pub(crate) fn sequence(seed: u64) -> Sequence {
         Theme::Hands => &["one", "two"],
         Theme::Garbage | Theme::Lists => &["one", "two", "three", "four"],
     };
-    let length = 3 + chance.below(23);
+    // The garbage collector is waited for after each step.
+    let length = 3 + chance.below(if theme == Theme::Garbage { 7 } else { 23 });
     let mut story = Story {
         chance,
         steps: Vec::new(),
@@ -414,7 +415,8 @@ impl Story {
         if !seen.is_empty() {
             let (of, other, step) = *self.chance.pick(&seen);
             let api_version = KINDS.into_iter().find(|kind| kind.kind == of).map_or("v1", |kind| kind.api_version);
-            let mut reference = json!({"apiVersion": api_version, "kind": of, "name": format!("$run-{other}"), "uid": format!("$uid({step})")});
+            let mut reference =
+                json!({"apiVersion": api_version, "kind": of, "name": format!("$run-{other}"), "uid": format!("$uid({step})")});
             if self.chance.percent(40) {
                 reference["blockOwnerDeletion"] = json!(true);
             }

@@ -24,7 +24,9 @@ pub(crate) fn record(sequence: &Sequence, record: &Record) -> Vec<Value> {
     // Where the garbage collector writes too, the order of its writes to several objects is its own.
     normal.ordered = record.answers.iter().all(|answer| answer.body["kind"] != "Settled");
     let answers = sequence.steps.iter().zip(&record.answers);
-    answers.map(|(step, answer)| if masks::step(&step.what) { json!({"code": answer.code}) } else { normal.answer(answer) }).collect()
+    answers
+        .map(|(step, answer)| if masks::step(&step.what) { json!({"code": answer.code}) } else { normal.answer(answer) })
+        .collect()
 }
 
 /// A settled state alone, without what came before it: uids and versions are left out.

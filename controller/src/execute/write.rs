@@ -4,7 +4,8 @@
 use std::{fmt::Debug, sync::Arc};
 
 use bascule_core::{
-    mutant::{self, Mutant}, Check, Observed, Refusal, ServiceWrite, Step,
+    Check, Observed, Refusal, ServiceWrite, Step,
+    mutant::{self, Mutant},
 };
 use bascule_crds::{ReleaseStatus, names};
 use k8s_openapi::NamespaceResourceScope;

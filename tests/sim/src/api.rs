@@ -123,7 +123,14 @@ impl Api {
 
     fn answer(&mut self, now: Timestamp, request: &Request) -> Result<Reply, Refused> {
         let target = Target::parse(&request.path).ok_or_else(|| error::not_found_path(&request.path))?;
-        let call = Call { user: &request.user, query: &request.query, content_type: &request.content_type, now, target, is_replace: request.method == "PUT" };
+        let call = Call {
+            user: &request.user,
+            query: &request.query,
+            content_type: &request.content_type,
+            now,
+            target,
+            is_replace: request.method == "PUT",
+        };
         match (request.method.as_str(), call.target.name.is_some()) {
             ("GET", true) => self.get(&call),
             ("GET", false) => self.list(&call),

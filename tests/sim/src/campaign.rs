@@ -90,7 +90,8 @@ const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kept");
 
 /// They must not fail again.
 pub fn kept() -> anyhow::Result<Vec<Run>> {
-    let mut files: Vec<_> = std::fs::read_dir(KEPT)?.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(KEPT)?.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     let read = |file: &std::path::PathBuf| {
@@ -127,7 +128,8 @@ pub fn play(count: u64, threads: usize, run: impl Fn(u64) -> Run + Sync, told: i
 pub fn crashes(story: &Scenario, seed: u64) -> Vec<Run> {
     let calm = Run { scenario: story.clone(), seed, faults: Vec::new(), election: false };
     let requests = calm.play().requests;
-    let at = |k| [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply].map(|what| Fault { when: When::Request(k), what });
+    let at =
+        |k| [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply].map(|what| Fault { when: When::Request(k), what });
     (1..=requests).flat_map(at).map(|fault| Run { faults: vec![fault], ..calm.clone() }).collect()
 }
 
@@ -193,7 +195,8 @@ pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario]) -> Vec<
 /// The smallest run that still fails.
 pub fn smallest(run: &Run) -> Run {
     // For the same reason: what else is wrong with another one is another matter.
-    let reason = |run: &Run| run.play().violations.first().map(|first| first.split_whitespace().next().unwrap_or_default().to_owned());
+    let reason =
+        |run: &Run| run.play().violations.first().map(|first| first.split_whitespace().next().unwrap_or_default().to_owned());
     let known = reason(run);
     let fails = |run: &Run| reason(run) == known;
     let mut best = run.clone();

@@ -163,10 +163,7 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 
 /// Track and revision that our annotations name.
 fn record(service: &Value) -> (&str, &str) {
-    (
-        text(service, "/metadata/annotations/bascule.dev~1track"),
-        text(service, "/metadata/annotations/bascule.dev~1revision"),
-    )
+    (text(service, "/metadata/annotations/bascule.dev~1track"), text(service, "/metadata/annotations/bascule.dev~1revision"))
 }
 
 fn label<'a>(object: &'a Value, name: &str) -> &'a str {

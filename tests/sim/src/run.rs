@@ -52,7 +52,15 @@ impl Outcome {
     pub fn text(&self) -> String {
         let line = |asked: &Asked| {
             let dry = if asked.dry_run { " dry" } else { "" };
-            format!("{:>10} {} {} {}{dry} {} {}\n", asked.at.as_millis(), asked.user, asked.method, asked.path, asked.code, asked.version)
+            format!(
+                "{:>10} {} {} {}{dry} {} {}\n",
+                asked.at.as_millis(),
+                asked.user,
+                asked.method,
+                asked.path,
+                asked.code,
+                asked.version
+            )
         };
         self.history.iter().map(line).collect()
     }

@@ -135,7 +135,8 @@ fn words(request: &Request) -> Option<String> {
         "DELETE" => "DELETE",
         _ => return None,
     };
-    let content_type = if request.content_type.starts_with("application/apply-patch") { "application/apply-patch+yaml" } else { "" };
+    let content_type =
+        if request.content_type.starts_with("application/apply-patch") { "application/apply-patch+yaml" } else { "" };
     bascule_scenarios::words(&bascule_scenarios::Call {
         method,
         path: request.path.clone(),

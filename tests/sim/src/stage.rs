@@ -133,7 +133,8 @@ impl Stage for SimStage {
         };
         let (from, at) = mark.map_or((0, SignedDuration::ZERO), |(_, from, at)| (*from, *at + EVENTS_LATE));
         let inside = self.server.inside();
-        let done = inside.history[from..].iter().filter(|asked| asked.code < 300 && (asked.at > at || !asked.path.contains("/events")));
+        let done =
+            inside.history[from..].iter().filter(|asked| asked.code < 300 && (asked.at > at || !asked.path.contains("/events")));
         let done = done.filter(|asked| !asked.path.contains("/leases"));
         let writes: Vec<String> = done.filter_map(|asked| asked.words.clone()).collect();
         Ok(history.unmet(&writes))

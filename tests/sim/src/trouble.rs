@@ -121,7 +121,10 @@ fn by_hand(server: &Server, what: &What) -> Vec<Request> {
         team.map(|object| (**object).clone()).collect()
     };
     let track = || {
-        services().iter().find_map(|it| it["metadata"]["annotations"]["bascule.dev/track"].as_str().map(str::to_owned)).unwrap_or_default()
+        services()
+            .iter()
+            .find_map(|it| it["metadata"]["annotations"]["bascule.dev/track"].as_str().map(str::to_owned))
+            .unwrap_or_default()
     };
     let serving = || of("apps/deployments", "bascule.dev/track", &track());
     match what {

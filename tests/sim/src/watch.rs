@@ -169,7 +169,8 @@ pub fn older_list(server: &Server, request: &Request, age: u64) -> Reply {
     let mut request = request.clone();
     {
         let inside = server.inside();
-        let version = inside.api.store.log().iter().take_while(|change| change.at <= at).last().map_or(0, |change| change.version);
+        let version =
+            inside.api.store.log().iter().take_while(|change| change.at <= at).last().map_or(0, |change| change.version);
         let version = version.max(inside.api.store.compacted());
         request.query.insert("continue".into(), format!("{version}|"));
     }

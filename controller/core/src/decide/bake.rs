@@ -8,7 +8,11 @@ use super::{
     traffic::{Move, Services, Target},
     workloads::{Health, Proved},
 };
-use crate::{mutant::{self, Mutant}, observed::Service, plan::NoteKind};
+use crate::{
+    mutant::{self, Mutant},
+    observed::Service,
+    plan::NoteKind,
+};
 
 /// Why traffic goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]

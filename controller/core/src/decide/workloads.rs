@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{Decision, later, note, traffic::Services};
 use crate::{
-    mutant::{self, Mutant},
     body,
+    mutant::{self, Mutant},
     observed::{Deployment, Refusal, ReplicaSet, Sight},
     plan::{NoteKind, Read, Step},
     revision::Rendered,
@@ -128,9 +128,10 @@ impl<'a> Decision<'a> {
             let template =
                 wanted.as_ref().and_then(|wanted| wanted.workloads.iter().find(|workload| workload.name == record.name));
             let deployment = self.deployment(candidate.track, &record.name).cloned();
-            let stands = !mutant::is(Mutant::ApplyAgain) && deployment.as_ref().is_some_and(|deployment| {
-                deployment.revision == candidate.revision && deployment.confirmed == Some(deployment.generation)
-            });
+            let stands = !mutant::is(Mutant::ApplyAgain)
+                && deployment.as_ref().is_some_and(|deployment| {
+                    deployment.revision == candidate.revision && deployment.confirmed == Some(deployment.generation)
+                });
             match (template, deployment) {
                 (_, Some(deployment)) if deployment.deleting => {}
                 (_, Some(deployment)) if !self.is_ours(&deployment) => {

@@ -67,7 +67,12 @@ impl Api {
         }
         for (_, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
             if !value.as_str().is_some_and(valid::is_label) {
-                faults.push(("metadata.labels".into(), format!("Invalid value: {value}: a valid label must be an empty string or consist of alphanumeric characters")));
+                faults.push((
+                    "metadata.labels".into(),
+                    format!(
+                        "Invalid value: {value}: a valid label must be an empty string or consist of alphanumeric characters"
+                    ),
+                ));
             }
         }
         if let Some(schema) = schema::definition(target.kind) {

@@ -195,7 +195,11 @@ impl Managers {
         let mut conflicts = Vec::new();
         for (other, owned) in self.0.iter_mut().filter(|(other, _)| **other != owner) {
             let common = owned.fields.common(&said);
-            conflicts.extend(common.paths().into_iter().map(|path| (other.shown(if by.subresource == "scale" { "autoscaling/v1" } else { &owned.api_version }), path)));
+            conflicts.extend(
+                common.paths().into_iter().map(|path| {
+                    (other.shown(if by.subresource == "scale" { "autoscaling/v1" } else { &owned.api_version }), path)
+                }),
+            );
             owned.fields = owned.fields.without(&common).without(&changes.removed);
         }
         if !conflicts.is_empty() && !force {

@@ -16,11 +16,7 @@ fn status(code: u16, reason: &str, message: impl Into<String>, details: Value) -
 }
 
 fn resource(target: &Target) -> String {
-    if target.group.is_empty() {
-        target.kind.plural.to_owned()
-    } else {
-        format!("{}.{}", target.kind.plural, target.group)
-    }
+    if target.group.is_empty() { target.kind.plural.to_owned() } else { format!("{}.{}", target.kind.plural, target.group) }
 }
 
 fn details(target: &Target) -> Value {

@@ -9,7 +9,9 @@ use serde_json::Value;
 pub(super) fn is_label(text: &str) -> bool {
     let inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let ends = text.chars().next().zip(text.chars().last());
-    text.len() <= 63 && text.chars().all(inside) && ends.is_none_or(|(a, z)| a.is_ascii_alphanumeric() && z.is_ascii_alphanumeric())
+    text.len() <= 63
+        && text.chars().all(inside)
+        && ends.is_none_or(|(a, z)| a.is_ascii_alphanumeric() && z.is_ascii_alphanumeric())
 }
 
 /// The patterns that the definitions use; what is not among them fits.
@@ -109,11 +111,14 @@ pub(super) fn check(value: &Value, schema: &Value, path: &str, faults: &mut Vec<
     }
     if let Some(items) = value.as_array() {
         let limit = |name: &str| schema[name].as_u64().and_then(|limit| usize::try_from(limit).ok());
-        if limit("maxItems").is_some_and(|limit| items.len() > limit) || limit("minItems").is_some_and(|limit| items.len() < limit) {
+        if limit("maxItems").is_some_and(|limit| items.len() > limit)
+            || limit("minItems").is_some_and(|limit| items.len() < limit)
+        {
             faults.push((path.trim_start_matches('.').to_owned(), format!("Invalid value: {} items", items.len())));
         }
         if schema["x-kubernetes-list-type"] == "map" {
-            let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let keys: Vec<&str> =
+                schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let named = |item: &Value| keys.iter().map(|key| item[*key].clone()).collect::<Vec<_>>();
             for (index, item) in items.iter().enumerate() {
                 if items[..index].iter().any(|other| named(other) == named(item)) {

@@ -218,7 +218,13 @@ impl Api {
     }
 
     /// Admission, the generation, validation; and stores what has changed.
-    pub(super) fn commit(&mut self, call: &Call, live: &Object, mut object: Value, managers: &Managers) -> Result<Reply, Refused> {
+    pub(super) fn commit(
+        &mut self,
+        call: &Call,
+        live: &Object,
+        mut object: Value,
+        managers: &Managers,
+    ) -> Result<Reply, Refused> {
         let target = &call.target;
         let kind = target.kind;
         self.mutate(kind, &mut object);
@@ -226,7 +232,11 @@ impl Api {
             object["metadata"]["generation"] = json!(live["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
         }
         let known = Managers::read(live);
-        if managers.same_but_time(&known) { known.write(&mut object) } else { managers.write(&mut object) }
+        if managers.same_but_time(&known) {
+            known.write(&mut object)
+        } else {
+            managers.write(&mut object)
+        }
         self.validate(call, &object, Some(live))?;
         if object == **live {
             return Ok(Reply::ok(object));
@@ -259,7 +269,8 @@ fn counts(call: &Call, live: &Value, object: &Value) -> bool {
         return rest(live) != rest(object);
     }
     // The annotations of a Deployment are copied to its ReplicaSets.
-    let annotations = call.target.kind.full == "apps/deployments" && live["metadata"]["annotations"] != object["metadata"]["annotations"];
+    let annotations =
+        call.target.kind.full == "apps/deployments" && live["metadata"]["annotations"] != object["metadata"]["annotations"];
     annotations || live["spec"] != object["spec"]
 }
 

@@ -1,6 +1,10 @@
 //! `hack/sim`: plays many runs of the whole controller in virtual time, and says what must not be.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::atomic::{AtomicU64, Ordering}};
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::Context as _;
 use bascule_sim::{
@@ -87,7 +91,10 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
     } else if arguments.crashes {
         stories.iter().flat_map(|story| campaign::crashes(story, arguments.seed)).collect()
     } else if arguments.stories {
-        stories.iter().map(|story| Run { scenario: story.clone(), seed: arguments.seed, faults: Vec::new(), election: false }).collect()
+        stories
+            .iter()
+            .map(|story| Run { scenario: story.clone(), seed: arguments.seed, faults: Vec::new(), election: false })
+            .collect()
     } else {
         Vec::new()
     };
@@ -124,7 +131,9 @@ fn mutants(arguments: &Arguments, stories: &[bascule_scenarios::Scenario]) -> bo
     for hunt in &hunts {
         let name = format!("{:?}", hunt.mutant);
         match &hunt.caught {
-            Some((runs, first)) => println!("{name:<24} caught after {runs:>4} runs: {}", first.chars().take(150).collect::<String>()),
+            Some((runs, first)) => {
+                println!("{name:<24} caught after {runs:>4} runs: {}", first.chars().take(150).collect::<String>())
+            }
             None => println!("{name:<24} SURVIVED {} runs", arguments.runs),
         }
     }
@@ -150,7 +159,8 @@ fn one(run: &Run, arguments: &Arguments) -> bool {
 
 fn tell(run: &Run, outcome: &Outcome, arguments: &Arguments) {
     let small = if arguments.shrink { campaign::smallest(run) } else { run.clone() };
-    let violations: Vec<String> = outcome.violations.iter().map(|violation| format!("  {}", violation.replace('\n', "\n  "))).collect();
+    let violations: Vec<String> =
+        outcome.violations.iter().map(|violation| format!("  {}", violation.replace('\n', "\n  "))).collect();
     let faults = serde_json::to_string(&small.faults).unwrap_or_default();
     println!(
         "{} with seed {} and {faults}:\n{}\n  to see it again: hack/sim --replay '{}'\n",

@@ -67,10 +67,8 @@ fn scale(deployment: &Value, new: &Value, old: &[&Value], wishes: &mut Wishes) {
         }
     }
     let limit = usize::try_from(deployment["spec"]["revisionHistoryLimit"].as_i64().unwrap_or(10)).unwrap_or(0);
-    let mut empty: Vec<&&Value> = old
-        .iter()
-        .filter(|set| number(set, "/spec/replicas") == 0 && number(set, "/status/replicas") == 0)
-        .collect();
+    let mut empty: Vec<&&Value> =
+        old.iter().filter(|set| number(set, "/spec/replicas") == 0 && number(set, "/status/replicas") == 0).collect();
     empty.sort_by_key(|set| text(set, "/metadata/uid").to_owned());
     for set in empty.iter().take(empty.len().saturating_sub(limit)) {
         wishes.requests.push(delete(USER, "apps/replicasets", set));

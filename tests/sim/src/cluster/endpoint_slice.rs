@@ -16,7 +16,9 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
             .all("pods")
             .filter(|pod| text(pod, "/metadata/namespace") == namespace)
             .filter(|pod| selector.iter().all(|(key, value)| pod["metadata"]["labels"].get(key) == Some(value)))
-            .filter(|pod| !text(pod, "/status/podIP").is_empty() && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase")))
+            .filter(|pod| {
+                !text(pod, "/status/podIP").is_empty() && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+            })
             .map(|pod| endpoint(pod))
             .collect();
         let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
@@ -24,7 +26,9 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
         labels.insert("endpointslice.kubernetes.io/managed-by".into(), json!("endpointslice-controller.k8s.io"));
         let slice = format!("{name}-sim");
         match view.store.find("discovery.k8s.io/endpointslices", namespace, &slice) {
-            None => wishes.requests.push(create(USER, "discovery.k8s.io/endpointslices", body(service, &slice, &labels, &endpoints))),
+            None => {
+                wishes.requests.push(create(USER, "discovery.k8s.io/endpointslices", body(service, &slice, &labels, &endpoints)))
+            }
             Some(known) => {
                 let same = known["endpoints"] == listed(&endpoints)
                     && known["metadata"]["labels"].as_object() == Some(&labels)

@@ -20,7 +20,9 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
     for full in COLLECTED {
         debug_assert!(Kind::named(full).is_some());
         for object in view.store.all(full).filter(|object| !deleting(object)) {
-            let Some(owners) = object["metadata"]["ownerReferences"].as_array().filter(|owners| !owners.is_empty()) else { continue };
+            let Some(owners) = object["metadata"]["ownerReferences"].as_array().filter(|owners| !owners.is_empty()) else {
+                continue;
+            };
             if owners.iter().all(|owner| owner["uid"].as_str().is_none_or(|uid| !uids.contains(uid))) {
                 wishes.requests.push(delete(USER, full, object));
             }

@@ -34,7 +34,8 @@ impl Proofs {
         if !["apps/deployments", "apps/replicasets", "pods", "bascule.dev/releases"].contains(&change.kind.full) {
             return;
         }
-        let release = if change.kind.plural == "releases" { change.name.as_str() } else { label(&change.object, "bascule.dev/release") };
+        let release =
+            if change.kind.plural == "releases" { change.name.as_str() } else { label(&change.object, "bascule.dev/release") };
         if release.is_empty() {
             return;
         }
@@ -93,7 +94,9 @@ fn fully_ready(api: &Api, (namespace, release, track): &Place) -> Option<(String
         .into_iter()
         .find(|revision| !revision.is_empty() && deployments.iter().any(|it| label(it, "bascule.dev/revision") == *revision))?;
     // While it starts, all workloads of the candidate are meant.
-    let named = |name: &str| deployments.iter().any(|it| label(it, "bascule.dev/workload") == name && label(it, "bascule.dev/revision") == revision);
+    let named = |name: &str| {
+        deployments.iter().any(|it| label(it, "bascule.dev/workload") == name && label(it, "bascule.dev/revision") == revision)
+    };
     let meant = candidate["workloads"].as_array().into_iter().flatten().filter_map(|workload| workload["name"].as_str());
     if text(candidate, "/revision") == revision && !meant.into_iter().all(named) {
         return None;
@@ -104,7 +107,8 @@ fn fully_ready(api: &Api, (namespace, release, track): &Place) -> Option<(String
         let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
         let of = |set: &&&Value| label(set, "bascule.dev/workload") == workload;
         let available = |set: &&&Value| set["status"]["availableReplicas"].as_i64().unwrap_or(0);
-        let current: i64 = sets.iter().filter(of).filter(|set| label(set, "bascule.dev/revision") == revision).map(|set| available(&set)).sum();
+        let current: i64 =
+            sets.iter().filter(of).filter(|set| label(set, "bascule.dev/revision") == revision).map(|set| available(&set)).sum();
         if current < wanted {
             return None;
         }

@@ -21,7 +21,9 @@ pub(super) fn judge(oracle: &mut Oracle, request: &Request, reply: &Reply, api: 
                 oracle.violated("S5", at, &format!("{full} {name} was deleted without the version that it was decided on"));
             }
         }
-        ("services", "PATCH") if reply.is_ok() && moves(body) && !(named("/metadata/resourceVersion") && named("/metadata/uid")) => {
+        ("services", "PATCH")
+            if reply.is_ok() && moves(body) && !(named("/metadata/resourceVersion") && named("/metadata/uid")) =>
+        {
             oracle.violated("S5", at, &format!("Service {name} was moved without a precondition"));
         }
         ("bascule.dev/releases", "PATCH") if !named("/metadata/resourceVersion") => {
@@ -29,7 +31,9 @@ pub(super) fn judge(oracle: &mut Oracle, request: &Request, reply: &Reply, api: 
         }
         _ => {}
     }
-    let stored = api.store.log().last().is_some_and(|last| last.user == request.user && last.name == name && last.at == api.store.log().last().map_or(last.at, |it| it.at));
+    let stored = api.store.log().last().is_some_and(|last| {
+        last.user == request.user && last.name == name && last.at == api.store.log().last().map_or(last.at, |it| it.at)
+    });
     if reply.code == 200 && exists && request.method == "PATCH" && !request.query.contains_key("dryRun") && !stored {
         oracle.idle_writes += 1;
     }

@@ -18,7 +18,10 @@ pub fn judge(api: &Api, namespace: &str, name: &str) -> Vec<String> {
     let mut say = |what: String| found.push(format!("ESR: {what}"));
     let status = &release["status"];
     if release["metadata"]["generation"] != status["observedGeneration"] {
-        say(format!("the status is about generation {}, the spec is {}", status["observedGeneration"], release["metadata"]["generation"]));
+        say(format!(
+            "the status is about generation {}, the spec is {}",
+            status["observedGeneration"], release["metadata"]["generation"]
+        ));
     }
     let (ready, reason, message) = condition(status, "Ready");
     if ready != "True" && UNDERWAY.contains(&reason) {
@@ -41,7 +44,10 @@ pub fn judge(api: &Api, namespace: &str, name: &str) -> Vec<String> {
         let at_active = track == text(active, "/track") && revision == text(active, "/revision");
         // In the middle of a switch that lacks something.
         if !at_active && ready == "True" {
-            say(format!("Service {service_name} is on {track} {revision}, and the status says that {} is active", text(active, "/version")));
+            say(format!(
+                "Service {service_name} is on {track} {revision}, and the status says that {} is active",
+                text(active, "/version")
+            ));
         }
         let selected = service["spec"]["selector"].get("bascule.dev/track").and_then(Value::as_str).unwrap_or_default();
         if selected != track {

@@ -56,12 +56,17 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
         }
         let place = (change.namespace.clone(), name.to_owned(), track.clone(), revision.clone());
         if !oracle.places.was_there(&place, since) {
-            let what = format!("status says that {} is settled on {track}, and Service {name} was not there", text(active, "/version"));
+            let what =
+                format!("status says that {} is settled on {track}, and Service {name} was not there", text(active, "/version"));
             oracle.violated("status", at, &what);
         }
     }
     let place = (change.namespace.clone(), change.name.clone(), track.clone());
     if !oracle.proofs.proved(&place, &revision, SignedDuration::ZERO) {
-        oracle.violated("status", at, &format!("status says that {} is settled, and it was never fully ready", text(active, "/version")));
+        oracle.violated(
+            "status",
+            at,
+            &format!("status says that {} is settled, and it was never fully ready", text(active, "/version")),
+        );
     }
 }

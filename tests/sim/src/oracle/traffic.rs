@@ -27,7 +27,9 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
     let had_users = led && oracle.proofs.alive(&place(before.0), at);
     match track {
         "blue" | "green" => {
-            if !oracle.memory.is_good(&change.namespace, &release, track, revision) && !oracle.proofs.proved(&place(track), revision, since) {
+            if !oracle.memory.is_good(&change.namespace, &release, track, revision)
+                && !oracle.proofs.proved(&place(track), revision, since)
+            {
                 oracle.violated("S1", at, &format!("{what}, which was not fully ready"));
             }
             if oracle.memory.is_rejected(&change.namespace, &release, revision) {
@@ -52,7 +54,8 @@ pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: 
     let status = &release["status"];
     let (candidate, previous) = (&status["candidate"], &status["previous"]);
     let automatic = release["spec"]["rollback"]["automatic"] != false;
-    if candidate["step"] != "Baking" || previous.is_null() || !automatic || release["metadata"].get("deletionTimestamp").is_some() {
+    if candidate["step"] != "Baking" || previous.is_null() || !automatic || release["metadata"].get("deletionTimestamp").is_some()
+    {
         return false;
     }
     if oracle.memory.lists_rejected(release, text(previous, "/revision")) {
@@ -70,10 +73,12 @@ pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: 
             })
             .count()
     };
-    let on_it = api
-        .store
-        .all("services")
-        .any(|service| label(service, "bascule.dev/release") == name && record(service).0 == text(candidate, "/track") && label(service, "bascule.dev/preview-of").is_empty());
-    let wanted = candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
+    let on_it = api.store.all("services").any(|service| {
+        label(service, "bascule.dev/release") == name
+            && record(service).0 == text(candidate, "/track")
+            && label(service, "bascule.dev/preview-of").is_empty()
+    });
+    let wanted =
+        candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
     on_it && wanted && ready(text(candidate, "/track")) == 0 && ready(text(previous, "/track")) > 0
 }

@@ -30,7 +30,8 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
     // A workload that an earlier version on this track had, and none of those that count.
     let workload = label(before, "bascule.dev/workload");
     let of = |version: &Value| {
-        text(version, "/track") == track && version["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload))
+        text(version, "/track") == track
+            && version["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == workload))
     };
     if !["active", "previous", "candidate"].iter().any(|place| of(&status[*place])) {
         return;
