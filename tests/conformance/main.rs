@@ -8,6 +8,14 @@
 //! `BASCULE_CONFORMANCE_SHRINK=20`        how many causes of differences are shrunk (default 3)
 //! `BASCULE_CONFORMANCE_REPLAY='{…}'`     this sequence alone, with everything that both answer
 
+#![allow(
+    clippy::similar_names,
+    clippy::struct_field_names,
+    clippy::items_after_statements,
+    clippy::let_and_return,
+    clippy::format_push_string,
+    reason = "the two sides of a comparison are named alike"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a difference is there to be read")]
 

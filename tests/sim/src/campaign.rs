@@ -55,7 +55,7 @@ const MILLIS: u64 = 30_000;
 pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     let mut chance = Chance::part(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), "campaign");
     let story = chance.pick(stories).filter(|_| chance.clone().once_in(2)).cloned();
-    let scenario = story.unwrap_or_else(|| generated(chance.next()));
+    let scenario = story.unwrap_or_else(|| generated(chance.draw()));
     let count = match chance.below(10) {
         0 => 0,
         1..=3 => 1,
@@ -77,7 +77,7 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     // Two that write at once are only meant for as long as an election lets them.
     let two = faults.iter().any(|fault| matches!(fault.what, What::SecondLeader(_)));
     let election = (two || chance.once_in(5)) && !roughly::acts_on_the_process(&scenario);
-    Run { scenario, seed: chance.next() % 1_000_000, faults, election }
+    Run { scenario, seed: chance.draw() % 1_000_000, faults, election }
 }
 
 /// Those that can be played here.

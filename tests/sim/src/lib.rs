@@ -2,6 +2,11 @@
 //!
 //! In: a [`run::Run`] – scenario, seed, faults. Out: its history and what the oracles say. The controller is the production shell.
 
+#![allow(clippy::unnecessary_box_returns, reason = "a refusal is a whole reply, and most calls have none")]
+#![allow(clippy::struct_excessive_bools, reason = "how kinds differ is a row of a table")]
+#![allow(clippy::format_push_string, clippy::needless_pass_by_value, reason = "the reader comes first in a model")]
+#![allow(clippy::similar_names, reason = "call and calls, none and node: the words of the thing")]
+
 pub mod api;
 pub mod campaign;
 pub mod chance;

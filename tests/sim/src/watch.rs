@@ -35,7 +35,7 @@ pub fn events(server: Arc<Server>, life: Arc<Life>, request: &Request) -> BoxStr
     let number = |name: &str| request.query.get(name).and_then(|value| value.parse::<u64>().ok());
     let seconds = number("timeoutSeconds").unwrap_or(290);
     let cursor = number("resourceVersion").unwrap_or_else(|| server.inside().api.store.version());
-    let seed = server.inside().latency.next();
+    let seed = server.inside().latency.draw();
     let watcher = Watcher {
         selection: Selection::of(&request.query),
         target,

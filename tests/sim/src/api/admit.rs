@@ -52,10 +52,10 @@ impl Api {
         }
         let track = object["metadata"]["annotations"][TRACK].as_str().unwrap_or_default().to_owned();
         let selector = object["spec"].get_mut("selector").and_then(Value::as_object_mut);
-        if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
-            if ["blue", "green", "none"].contains(&track.as_str()) {
-                selector.insert(TRACK.into(), json!(track));
-            }
+        if let Some(selector) = selector.filter(|selector| !selector.is_empty())
+            && ["blue", "green", "none"].contains(&track.as_str())
+        {
+            selector.insert(TRACK.into(), json!(track));
         }
     }
 
@@ -97,17 +97,15 @@ impl Api {
                     }
                 }
             }
-            "coordination.k8s.io/leases" => {
-                if object["spec"]["leaseDurationSeconds"].as_i64().is_some_and(|seconds| seconds <= 0) {
-                    faults.push(("spec.leaseDurationSeconds".into(), "Invalid value: must be greater than 0".into()));
-                }
+            "coordination.k8s.io/leases"
+                if object["spec"]["leaseDurationSeconds"].as_i64().is_some_and(|seconds| seconds <= 0) =>
+            {
+                faults.push(("spec.leaseDurationSeconds".into(), "Invalid value: must be greater than 0".into()));
             }
             "bascule.dev/releases" => valid::rules_of_release(object, &mut faults),
-            "bascule.dev/operations" => {
-                if before.is_some_and(|before| before["spec"] != object["spec"]) {
-                    let message = "Invalid value: the spec of an Operation cannot be changed, because it is the record of what was asked: create a new Operation";
-                    faults.push(("spec".into(), message.into()));
-                }
+            "bascule.dev/operations" if before.is_some_and(|before| before["spec"] != object["spec"]) => {
+                let message = "Invalid value: the spec of an Operation cannot be changed, because it is the record of what was asked: create a new Operation";
+                faults.push(("spec".into(), message.into()));
             }
             _ => {}
         }

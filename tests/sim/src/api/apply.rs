@@ -31,10 +31,10 @@ impl Owner {
     fn shown(&self, api_version: &str) -> String {
         let mut shown = format!("{:?}", self.manager);
         if !self.subresource.is_empty() {
-            shown.push_str(&format!(" with subresource {:?}", self.subresource));
+            shown += &format!(" with subresource {:?}", self.subresource);
         }
         if self.operation == "Update" {
-            shown.push_str(&format!(" using {api_version}"));
+            shown += &format!(" using {api_version}");
         }
         shown
     }

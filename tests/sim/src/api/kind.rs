@@ -15,7 +15,7 @@ pub struct Kind {
     pub scale: bool,
     /// Counts the changes of its spec.
     pub generation: bool,
-    /// Defined by a CustomResourceDefinition.
+    /// Defined by a `CustomResourceDefinition`.
     pub custom: bool,
 }
 

@@ -17,7 +17,7 @@ pub const BUILTIN: &str = include_str!("builtin.json");
 
 static BUILTINS: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(BUILTIN).unwrap_or_default());
 
-/// OpenAPI schema of each custom kind.
+/// `OpenAPI` schema of each custom kind.
 static DEFINITIONS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
     let schema = |definition: Value| definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
     let of = |definition| schema(serde_json::to_value(definition).unwrap_or_default());

@@ -31,12 +31,11 @@ impl Selection {
         let fields = text("fieldSelector").split(',').filter(|part| !part.is_empty());
         let fields = fields
             .map(|part| {
-                let (field, equal, value) = match part.split_once("!=") {
-                    Some((field, value)) => (field, false, value),
-                    None => {
-                        let (field, value) = part.split_once('=')?;
-                        (field, true, value.trim_start_matches('='))
-                    }
+                let (field, equal, value) = if let Some((field, value)) = part.split_once("!=") {
+                    (field, false, value)
+                } else {
+                    let (field, value) = part.split_once('=')?;
+                    (field, true, value.trim_start_matches('='))
                 };
                 Some((field.to_owned(), equal, value.to_owned()))
             })

@@ -115,7 +115,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn by_element<'a>(list: Option<&'a Value>, node: Node) -> BTreeMap<String, &'a Value> {
+fn by_element(list: Option<&Value>, node: Node) -> BTreeMap<String, &Value> {
     list.and_then(Value::as_array).into_iter().flatten().map(|item| (element(item, node), item)).collect()
 }
 
@@ -216,8 +216,7 @@ pub(super) fn remove(value: &Value, fields: &Fields, node: Node) -> Option<Value
             };
             Some(items.iter().filter_map(keep).collect::<Value>()).filter(|left| !is_empty(left))
         }
-        (Shape::List(Items::Whole), _) => None,
-        (Shape::Leaf, Value::Object(_)) => None,
+        (Shape::List(Items::Whole), _) | (Shape::Leaf, Value::Object(_)) => None,
         _ => Some(value.clone()),
     }
 }

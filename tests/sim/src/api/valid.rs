@@ -75,16 +75,16 @@ pub(super) fn check(value: &Value, schema: &Value, path: &str, faults: &mut Vec<
         fault(format!("Invalid value: {path} must be of type {expected}"));
         return;
     }
-    if let Some(allowed) = schema["enum"].as_array() {
-        if !allowed.contains(value) {
-            fault(format!("Unsupported value: {value}"));
-        }
+    if let Some(allowed) = schema["enum"].as_array()
+        && !allowed.contains(value)
+    {
+        fault(format!("Unsupported value: {value}"));
     }
     let bound = |name: &str| schema[name].as_f64();
-    if let Some(number) = value.as_f64() {
-        if bound("minimum").is_some_and(|minimum| number < minimum) || bound("maximum").is_some_and(|maximum| number > maximum) {
-            fault(format!("Invalid value: {value}: out of bounds"));
-        }
+    if let Some(number) = value.as_f64()
+        && (bound("minimum").is_some_and(|minimum| number < minimum) || bound("maximum").is_some_and(|maximum| number > maximum))
+    {
+        fault(format!("Invalid value: {value}: out of bounds"));
     }
     if let Some(text) = value.as_str() {
         let length = text.chars().count();

@@ -233,9 +233,9 @@ impl Api {
         }
         let known = Managers::read(live);
         if managers.same_but_time(&known) {
-            known.write(&mut object)
+            known.write(&mut object);
         } else {
-            managers.write(&mut object)
+            managers.write(&mut object);
         }
         self.validate(call, &object, Some(live))?;
         if object == **live {

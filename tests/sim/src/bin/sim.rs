@@ -1,5 +1,8 @@
 //! `hack/sim`: plays many runs of the whole controller in virtual time, and says what must not be.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
+#![allow(clippy::struct_excessive_bools, reason = "its flags")]
+
 use std::{
     collections::BTreeMap,
     process::ExitCode,
@@ -132,7 +135,7 @@ fn mutants(arguments: &Arguments, stories: &[bascule_scenarios::Scenario]) -> bo
         let name = format!("{:?}", hunt.mutant);
         match &hunt.caught {
             Some((runs, first)) => {
-                println!("{name:<24} caught after {runs:>4} runs: {}", first.chars().take(150).collect::<String>())
+                println!("{name:<24} caught after {runs:>4} runs: {}", first.chars().take(150).collect::<String>());
             }
             None => println!("{name:<24} SURVIVED {} runs", arguments.runs),
         }

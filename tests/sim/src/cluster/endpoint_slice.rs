@@ -27,7 +27,7 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
         let slice = format!("{name}-sim");
         match view.store.find("discovery.k8s.io/endpointslices", namespace, &slice) {
             None => {
-                wishes.requests.push(create(USER, "discovery.k8s.io/endpointslices", body(service, &slice, &labels, &endpoints)))
+                wishes.requests.push(create(USER, "discovery.k8s.io/endpointslices", body(service, &slice, &labels, &endpoints)));
             }
             Some(known) => {
                 let same = known["endpoints"] == listed(&endpoints)
