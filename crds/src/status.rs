@@ -199,6 +199,8 @@ pub enum RejectReason {
     BakeFailed,
     /// A person said so.
     Aborted,
+    /// The API server did not take it, although it had said that it would.
+    Refused,
 }
 
 impl fmt::Display for RejectReason {

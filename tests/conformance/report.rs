@@ -45,8 +45,10 @@ pub(crate) fn place(sequence: &Sequence, difference: &Difference) -> String {
         What::Pages(_) => "pages".to_owned(),
         What::Settle(_) => "settle".to_owned(),
     });
-    let path = difference.fields.first().map(|(path, _, _)| path.as_str()).unwrap_or_default();
-    format!("{verb:<30} {path}")
+    let (path, real, model) = difference.fields.first().cloned().unwrap_or_default();
+    // Another code is another cause.
+    let codes = if path.ends_with("/code") { format!(" {real}/{model}") } else { String::new() };
+    format!("{verb:<30} {path}{codes}")
 }
 
 fn verb(ask: &Ask) -> &str {

@@ -47,7 +47,7 @@ pub(crate) fn substitute(value: &Value, path: &str, variables: &Variables) -> Re
         Value::Object(fields) => Value::Object(
             fields
                 .iter()
-                .map(|(key, item)| Ok((key.clone(), substitute(item, &format!("{path}.{key}"), variables)?)))
+                .map(|(key, item)| Ok((key.clone(), substitute(item, &format!("{path}.{}", shown(key)), variables)?)))
                 .collect::<Result<_, _>>()?,
         ),
         other => other.clone(),

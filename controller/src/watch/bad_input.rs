@@ -268,7 +268,6 @@ fn annotations_arrive_as_they_are() {
 
 /// Who is paged reads this in the log: it must say which field it is about.
 #[test]
-#[ignore = "it says a line and a column of a text that nobody has"]
 fn a_release_that_cannot_be_read_names_the_field() {
     let mut object = release();
     for (pointer, value, path) in [

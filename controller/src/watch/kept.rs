@@ -7,7 +7,7 @@ use bascule_core::{OperationView, ReleaseView};
 use bascule_crds::{Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{kinds::slim, lenient::Shallow};
 
@@ -48,8 +48,8 @@ impl SlimRelease {
         }
         let spec = self.spec.value.to_string();
         let status = Some(&self.status.value).filter(|status| !status.is_null()).map(ToString::to_string);
-        let parsed: ReleaseSpec = serde_json::from_str(&spec)?;
-        let parsed_status: Option<ReleaseStatus> = status.as_deref().map(serde_json::from_str).transpose()?;
+        let parsed: ReleaseSpec = read("spec", &spec)?;
+        let parsed_status: Option<ReleaseStatus> = status.as_deref().map(|text| read("status", text)).transpose()?;
         let meta = &self.metadata;
         Ok(KeptRelease {
             uid: meta.uid.clone().unwrap_or_default(),
@@ -81,13 +81,22 @@ impl SlimRelease {
     }
 }
 
+/// Says which field it is that cannot be read.
+fn read<T: DeserializeOwned>(root: &str, text: &str) -> Result<T, Unreadable> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = format!("{root}.{}", error.path());
+        Unreadable::Field { path, why: error.into_inner() }
+    })
+}
+
 /// Why a Release is left alone.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("it is nested too deep")]
     TooDeep,
-    #[error(transparent)]
-    Other(#[from] serde_json::Error),
+    #[error("{path}: {why}")]
+    Field { path: String, why: serde_json::Error },
 }
 
 impl KeptRelease {

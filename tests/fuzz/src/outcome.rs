@@ -52,6 +52,12 @@ pub fn assert_names_a_field<'a>(message: &str, name: &str, root: &'a Value) -> &
     found.unwrap_or_else(|| panic!("the message names no field of {name}: {:?}", message.chars().take(300).collect::<String>()))
 }
 
+/// A key as a path shows it: on one line, and not at any length.
+fn as_shown(key: &str) -> String {
+    let more = if key.chars().nth(80).is_some() { "…" } else { "" };
+    format!("{}{more}", key.chars().take(80).flat_map(char::escape_debug).collect::<String>())
+}
+
 /// Keys may have dots, brackets and colons in them, so every way to read the path is tried.
 fn field<'a>(rest: &str, value: &'a Value) -> Option<&'a Value> {
     if rest.starts_with(": ") {
@@ -59,12 +65,13 @@ fn field<'a>(rest: &str, value: &'a Value) -> Option<&'a Value> {
     }
     match value {
         Value::Object(fields) => {
-            let dotted = rest
-                .strip_prefix('.')
-                .into_iter()
-                .flat_map(|rest| fields.iter().filter_map(move |(key, below)| Some((rest.strip_prefix(key.as_str())?, below))));
+            let dotted = rest.strip_prefix('.').into_iter().flat_map(|rest| {
+                fields.iter().filter_map(move |(key, below)| Some((rest.strip_prefix(as_shown(key).as_str())?, below)))
+            });
             let bracketed = rest.strip_prefix('[').into_iter().flat_map(|rest| {
-                fields.iter().filter_map(move |(key, below)| Some((rest.strip_prefix(key.as_str())?.strip_prefix(']')?, below)))
+                fields
+                    .iter()
+                    .filter_map(move |(key, below)| Some((rest.strip_prefix(as_shown(key).as_str())?.strip_prefix(']')?, below)))
             });
             dotted.chain(bracketed).find_map(|(rest, below)| field(rest, below))
         }

@@ -44,6 +44,7 @@ impl Cause {
             "Aborted" => RejectReason::Aborted,
             "BakeFailed" => RejectReason::BakeFailed,
             "DeadlineExceeded" => RejectReason::DeadlineExceeded,
+            "Refused" => RejectReason::Refused,
             _ => return None,
         };
         Some(Self::Rejected(reason, message.to_owned()))
@@ -151,10 +152,20 @@ impl Decision<'_> {
     }
 
     fn watch(&mut self, candidate: &Candidate, health: &Health, there: bool) {
+        let over = self.bake_over(candidate);
         if let Health::Bad(why) = health {
+            let newer = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() != candidate.revision);
+            if let Some(newer) = newer.filter(|_| !self.observed.release.spec.suspend) {
+                if self.now < over {
+                    self.look_at(over);
+                    return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
+                }
+                // It may not go back by itself, and somebody has a better one: the way is forward.
+                let message = format!("{why}; rollback.automatic is off, and {} is wanted now", newer.version);
+                return self.reject(candidate, RejectReason::BakeFailed, &message);
+            }
             return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
         }
-        let over = self.bake_over(candidate);
         if self.now < over {
             return self.look_at(over);
         }

@@ -248,11 +248,19 @@ impl Decision<'_> {
 
     /// Something else is wanted by now, and nothing of this candidate has traffic. True when it makes way.
     fn superseded(&mut self, candidate: &Candidate, services: &[&Service]) -> bool {
-        if let Some(refused) = self.refused(candidate) {
-            self.stall("TemplateInvalid", refused);
-            self.next.candidate = None;
-            self.must_record = true;
-            return true;
+        match self.refusal(candidate) {
+            // The dry run would say yes again, and so on for ever.
+            Some(Refusal::Invalid(why)) => {
+                self.reject(candidate, RejectReason::Refused, &why);
+                return true;
+            }
+            Some(Refusal::Taken(why)) => {
+                self.stall("NameTaken", why);
+                self.next.candidate = None;
+                self.must_record = true;
+                return true;
+            }
+            None => {}
         }
         let Ok(wanted) = self.wanted.clone() else { return false };
         if wanted.revision.as_str() == candidate.revision || self.observed.release.spec.suspend {
@@ -277,11 +285,8 @@ impl Decision<'_> {
     }
 
     /// The server took the dry run but not the real thing.
-    pub(super) fn refused(&self, candidate: &Candidate) -> Option<String> {
-        let check = self.observed.check.as_ref().filter(|check| check.revision == candidate.revision)?;
-        match check.refusal.as_ref()? {
-            Refusal::Invalid(why) | Refusal::Taken(why) => Some(why.clone()),
-        }
+    pub(super) fn refusal(&self, candidate: &Candidate) -> Option<Refusal> {
+        self.observed.check.as_ref().filter(|check| check.revision == candidate.revision)?.refusal.clone()
     }
 
     /// All Services are on the candidate: that was the switch.

@@ -125,7 +125,7 @@ impl<'a> Decision<'a> {
                     self.look_for(name);
                     services.missing = true;
                 }
-                Sight::Unknown(why) if listed => {
+                Sight::Unknown(why) if listed || !self.is_preview(name) => {
                     self.unseen(Read::Service(name.clone()), format!("Service {name}: {why}"));
                     services.unknown = true;
                 }
@@ -133,6 +133,10 @@ impl<'a> Decision<'a> {
             }
         }
         services
+    }
+
+    fn is_preview(&self, name: &str) -> bool {
+        self.observed.release.spec.services.iter().any(|service| names::preview(&service.name) == name)
     }
 
     /// No watch tells of a Service that does not carry our label.

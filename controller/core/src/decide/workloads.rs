@@ -119,7 +119,7 @@ impl<'a> Decision<'a> {
     /// Brings the candidate's Deployments to its template and replicas, in one write each.
     pub(super) fn start(&mut self, candidate: &Candidate) {
         // What the server has refused is given up, not repeated.
-        if self.observed.deployments.known().is_none() || self.refused(candidate).is_some() {
+        if self.observed.deployments.known().is_none() || self.refusal(candidate).is_some() {
             return;
         }
         let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == candidate.revision).cloned();

@@ -48,7 +48,13 @@ fn destroyed(observed: &Observed, plan: &Plan) -> BTreeSet<String> {
 /// All that is ended or moved until the Release rests, when everything is seen.
 fn destroyed_until_rest(world: &World) -> BTreeSet<String> {
     let mut world = world.clone();
-    let mut deeds = BTreeSet::new();
+    let spec = &world.release.spec;
+    let active = world.release.status.active.iter().flat_map(|active| {
+        let wanted = |workload: &bascule_crds::Workload| workload.replicas.or(spec.replicas).unwrap_or(1);
+        spec.workloads.iter().map(move |it| format!("{} to {}", active.track.deployment(&it.name), wanted(it)))
+    });
+    // What the spec says of the active version needs no other knowledge.
+    let mut deeds: BTreeSet<String> = active.collect();
     for _ in 0..FAR {
         deeds.extend(destroyed(&world.observed(), &world.plan()));
         if !world.turn() {

@@ -30,9 +30,10 @@ const FAR: usize = 60;
 /// 8. Services that do not send where their record says.
 /// 9. Operations without an answer, or kept too long; previews that are not as they will be.
 /// 10. Parts of the status that do not say yet what they will say.
-/// 11. What was read and has changed since: a write that is refused tells.
-/// 12. What must still be read.
-fn rank(world: &World, rest: &World, wanted: Option<&str>) -> [u64; 12] {
+/// 11. Whether this very version of the Release was read, and not only watched.
+/// 12. What was read and has changed since: a write that is refused tells.
+/// 13. What must still be read.
+fn rank(world: &World, rest: &World, wanted: Option<&str>) -> [u64; 13] {
     let status = &world.release.status;
     let count = |holds: bool| u64::from(holds);
     let unheard =
@@ -58,6 +59,7 @@ fn rank(world: &World, rest: &World, wanted: Option<&str>) -> [u64; 12] {
             as u64,
         open as u64 + previews(world).symmetric_difference(&previews(rest)).count() as u64,
         unsaid(status, &rest.release.status),
+        count(world.process.sure.as_ref() != Some(&world.release.resource_version)),
         outdated(world),
         unread(world),
     ]

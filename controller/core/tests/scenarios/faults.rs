@@ -146,6 +146,7 @@ fn a_candidate_that_is_refused_while_it_starts_is_given_up_once() {
     world.pass(5);
     world.refuse_candidate();
     world.pass(30);
-    assert_eq!((world.candidate(), world.ready().1), (None, "TemplateInvalid"));
+    assert_eq!((world.candidate(), world.ready().1), (None, "Rejected"));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::Refused);
     assert!(world.writes.len() < 12, "{:?}", world.writes);
 }

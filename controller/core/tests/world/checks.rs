@@ -135,9 +135,12 @@ impl World {
     /// S1: a Service that points to a track points to a revision that was fully ready there.
     fn check_traffic(&mut self, service: &str, before: &Before) {
         let serves = |it: &Service| !self.endpoints(it).ready.is_empty();
-        let cut = before.services.get(service).is_some_and(serves) && !serves(&self.services[service]);
-        // One who sees everything may move it back to where nobody answers: another hand had moved it.
-        if cut && !self.process.is_live() {
+        // Before it was claimed it may have served the pods of a candidate, which must not be.
+        let cut =
+            before.services.get(service).is_some_and(|it| it.record.is_some() && serves(it)) && !serves(&self.services[service]);
+        // One who sees everything may move it back to where nobody answers: another hand had moved it, or has wiped the status.
+        let known = self.release.status.active.is_some();
+        if cut && known && !self.process.is_live() {
             self.oracle.broken(Rule::S1, || format!("{service} was served, and is pointed to where nobody answers"));
         }
         let Some(record) = self.services[service].record.clone() else { return };

@@ -42,6 +42,8 @@ pub struct Process {
     /// Replies: an object is seen at least as it was then.
     pub learnt: BTreeMap<(Kind, String), usize>,
     pub hidden: BTreeSet<Part>,
+    /// Everything was read once by this process, and the Release had this version then.
+    pub sure: Option<String>,
     /// uid of a Deployment to the generation that our last write left.
     pub confirmed: BTreeMap<String, i64>,
     pub check: Option<Check>,

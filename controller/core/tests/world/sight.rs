@@ -72,6 +72,21 @@ impl World {
         self.process.learnt.retain(|(of, _), _| *of != kind);
     }
 
+    /// Reads everything about the Release once: what the watches of a new process show may be from an older time.
+    pub(super) fn read_anew(&mut self, observed: &Observed) {
+        self.remember();
+        self.learn(Kind::Release, "");
+        for name in observed.services.keys() {
+            self.look_at(Some((Kind::Services, name.clone())));
+        }
+        for kind in [Kind::Deployments, Kind::ReplicaSets] {
+            if let Some(at) = self.process.frozen.get_mut(&kind) {
+                *at = self.history.len() - 1;
+            }
+        }
+        self.process.sure = Some(self.release.resource_version.clone());
+    }
+
     /// What the watches show.
     fn shown(&self) -> Snapshot {
         let mut shown = self.snapshot();

@@ -45,6 +45,10 @@ impl World {
                 }
                 return learnt;
             }
+            Next::Act(steps) if steps.iter().any(is_grave) && !self.is_sure(observed, &steps) => {
+                self.read_anew(observed);
+                return true;
+            }
             Next::Act(steps) => {
                 let mut ended = Ended::Well;
                 for step in &steps {
@@ -136,8 +140,30 @@ impl World {
         Ended::Badly
     }
 
+    /// As the shell does: once before traffic or pods move, and again where a Service carries a revision that the status does not know.
+    fn is_sure(&self, observed: &Observed, steps: &[Step]) -> bool {
+        let status = &observed.release.status;
+        let versions = || {
+            status
+                .active
+                .iter()
+                .chain(&status.previous)
+                .map(|it| &it.revision)
+                .chain(status.candidate.iter().map(|it| &it.revision))
+        };
+        let is_strange = |step: &Step| {
+            let Step::Route(write) = step else { return false };
+            let service = observed.services.get(&write.service).and_then(|sight| sight.known()?.as_ref());
+            let record = service.and_then(|service| service.record.as_ref());
+            record.is_some_and(|it| !it.revision.is_empty() && versions().all(|known| *known != it.revision))
+        };
+        let version = &observed.release.resource_version;
+        let strange = steps.iter().any(is_strange);
+        self.process.sure.as_ref().is_some_and(|sure| !strange || sure == version)
+    }
+
     /// One GET.
-    fn look_at(&mut self, object: Option<(Kind, String)>) {
+    pub(super) fn look_at(&mut self, object: Option<(Kind, String)>) {
         let Some((kind, name)) = object else { return };
         self.learn(kind, &name);
         if kind == Kind::Services {
@@ -361,6 +387,11 @@ impl World {
         self.templates.remove(name);
         self.sets.retain(|_, set| set.owner != name);
     }
+}
+
+/// It moves traffic or pods.
+fn is_grave(step: &Step) -> bool {
+    matches!(step, Step::Apply { .. } | Step::Scale { .. } | Step::DeleteDeployment { .. } | Step::Route(_) | Step::Select { .. })
 }
 
 /// What a step writes to, as the process sees it afterwards.

@@ -12,6 +12,7 @@ use super::{
     fields::Fields,
     kind::Kind,
     schema::Node,
+    shape,
     typed::{self, Changes},
 };
 
@@ -50,6 +51,9 @@ struct Owned {
 /// All managers of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Managers(BTreeMap<Owner, Owned>);
+
+/// Who owns what there was before the first apply, if nobody did.
+const BEFORE: &str = "before-first-apply";
 
 /// What identifies an object, and what the server alone writes, belongs to nobody.
 const IDENTITY: [&str; 7] =
@@ -154,8 +158,10 @@ impl Managers {
 
     /// Somebody wrote `new` over `old`: what they changed is theirs now, and what they took away is nobody's.
     pub(super) fn updated(&mut self, old: &Value, new: &Value, by: &Writer<'_>) {
+        // Of an object that exists and of which nobody owns anything, owners are not noted until somebody applies.
+        let untracked = self.0.is_empty() && old["metadata"].get("uid").is_some();
         let changes = by.changes(&bare(old), &bare(new));
-        if changes.is_empty() {
+        if untracked || changes.is_empty() {
             return;
         }
         let said = changes.said();
@@ -182,6 +188,10 @@ impl Managers {
         let owner = by.owner("Apply");
         let node = Node::root(by.kind);
         let (live, config) = (bare(live), bare(config));
+        if self.0.is_empty() && live["metadata"].get("uid").is_some() {
+            let nobody = Writer { manager: BEFORE, ..*by };
+            self.updated(&shape::empty(by.kind), &live, &nobody);
+        }
         let merged = typed::merge(&live, &config, node);
         let last = self.0.get(&owner).map(|owned| owned.fields.clone());
         let wanted = by.reach(typed::fields_of(&config, node));
@@ -256,9 +266,9 @@ impl Managers {
     }
 
     /// Whoever is the first to apply a number of replicas that nobody owns, meets somebody who has no name.
-    pub(super) fn before_first_scale(&mut self, by: &Writer<'_>) {
-        if !self.knows_scale() {
-            let nobody = Writer { manager: "before-first-apply", ..*by };
+    pub(super) fn before_first_scale(&mut self, live: &Value, by: &Writer<'_>) {
+        if !self.knows_scale() && live["spec"]["replicas"] != 0 {
+            let nobody = Writer { manager: BEFORE, ..*by };
             self.0.insert(nobody.owner("Update"), Owned { time: String::new(), ..by.owned(replicas()) });
         }
     }

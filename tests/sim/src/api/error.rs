@@ -93,7 +93,7 @@ pub(super) fn conflict(target: &Target, why: &str) -> Refused {
 
 /// A delete that is meant for another object, or another version of it.
 pub(super) fn precondition(target: &Target, why: &str) -> Refused {
-    let mut refused = conflict(target, why);
+    let mut refused = conflict(&Target { group: target.kind.group.to_owned(), ..target.clone() }, why);
     refused.body["details"]["kind"] = json!(target.kind.kind);
     refused
 }

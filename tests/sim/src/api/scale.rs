@@ -106,7 +106,7 @@ impl Api {
         let api_version = target.api_version();
         let writer = writer(call, &api_version);
         let mut managers = Managers::read(live);
-        managers.before_first_scale(&writer);
+        managers.before_first_scale(live, &writer);
         let merged = managers.applied(live, &config, &writer, force);
         let mut object = merged.map_err(|conflicts| error::field_conflicts(&conflicts))?;
         object["metadata"] = live["metadata"].clone();

@@ -122,6 +122,9 @@ impl Api {
         // A few kinds are made by a replace of what is not there.
         let makes = ["services", "events", "coordination.k8s.io/leases"].contains(&target.kind.full);
         if makes && target.subresource.is_none() && self.store.get(&target.key()).is_none() {
+            if !text(&body, "uid").is_empty() {
+                return Err(error::conflict(target, "Precondition failed: there is no object with that UID"));
+            }
             let mut body = body;
             if let Some(meta) = body["metadata"].as_object_mut() {
                 meta.remove("resourceVersion");
@@ -129,6 +132,9 @@ impl Api {
             return self.create(call, Some(body));
         }
         let live = self.live(target)?;
+        if !text(&body, "uid").is_empty() && text(&body, "uid") != text(&live, "uid") {
+            same_object(call, &live, &body)?;
+        }
         let unconditional = !target.kind.custom && target.kind.plural != "leases";
         if text(&body, "resourceVersion").is_empty() && !unconditional {
             return Err(error::no_version(target));
