@@ -413,10 +413,10 @@ impl Story {
         let mut body = kind.whole(&format!("$run-{name}"), &mut self.chance);
         let seen: Vec<_> = self.seen.iter().filter(|seen| (seen.0, seen.1) != (kind.kind, name)).copied().collect();
         if !seen.is_empty() {
-            let (of, other, step) = *self.chance.pick(&seen);
+            let (of, _, step) = *self.chance.pick(&seen);
             let api_version = KINDS.into_iter().find(|kind| kind.kind == of).map_or("v1", |kind| kind.api_version);
             let mut reference =
-                json!({"apiVersion": api_version, "kind": of, "name": format!("$run-{other}"), "uid": format!("$uid({step})")});
+                json!({"apiVersion": api_version, "kind": of, "name": format!("$name({step})"), "uid": format!("$uid({step})")});
             if self.chance.percent(40) {
                 reference["blockOwnerDeletion"] = json!(true);
             }

@@ -28,6 +28,7 @@ mod model;
 mod normal;
 mod real;
 mod report;
+mod schema;
 mod sequence;
 mod shrink;
 mod side;
@@ -91,6 +92,21 @@ fn kept() -> Vec<Sequence> {
 async fn clear(real: &Real) {
     let paths: Vec<&str> = content::KINDS.iter().map(|kind| kind.path).collect();
     real.clear(&paths).await;
+}
+
+/// The model knows the shape of the built-in kinds from a file; `BASCULE_CONFORMANCE_WRITE=1` writes it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_knows_the_kinds_of_the_real_server() {
+    let mut real = Real::anywhere(&bed()).await;
+    let published = schema::published(&mut real).await;
+    if env::var("BASCULE_CONFORMANCE_WRITE").is_ok() {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("sim/src/api/builtin.json");
+        fs::write(file, schema::lines(&published)).unwrap();
+        return;
+    }
+    let known: Value = serde_json::from_str(bascule_sim::api::BUILTIN).unwrap();
+    let difference = compare::first(&[published], &[known]);
+    assert!(difference.is_none(), "run it with BASCULE_CONFORMANCE_WRITE=1\n{}", difference.unwrap());
 }
 
 /// What the comparison takes for noise must not hide anything, and must be all the noise there is.

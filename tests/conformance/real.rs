@@ -47,10 +47,14 @@ pub(crate) struct Real {
 }
 
 impl Real {
+    /// For reading only.
+    pub(crate) async fn anywhere(bed: &Bed) -> Self {
+        Self { client: bed.admin().await, namespace: String::new(), user: String::new(), runs: Arc::default() }
+    }
+
     /// A namespace of its own on the bed, in which nobody but the test and the garbage collector writes.
     pub(crate) async fn on(bed: &Bed, name: &str) -> Self {
-        let client = bed.admin().await;
-        let mut real = Self { client, namespace: String::new(), user: String::new(), runs: Arc::default() };
+        let mut real = Self::anywhere(bed).await;
         let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
         let who = real.send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", Some(who)).await;
         who.body["status"]["userInfo"]["username"].as_str().unwrap().clone_into(&mut real.user);

@@ -127,7 +127,7 @@ pub fn play(count: u64, threads: usize, run: impl Fn(u64) -> Run + Sync, told: i
 /// Every crash point of a story: before, after the commit and after the reply of each request that a run without faults makes.
 pub fn crashes(story: &Scenario, seed: u64) -> Vec<Run> {
     let calm = Run { scenario: story.clone(), seed, faults: Vec::new(), election: false };
-    let requests = calm.play().requests;
+    let requests = calm.play().told;
     let at =
         |k| [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply].map(|what| Fault { when: When::Request(k), what });
     (1..=requests).flat_map(at).map(|fault| Run { faults: vec![fault], ..calm.clone() }).collect()

@@ -40,6 +40,8 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// Requests of the controller, watches not counted.
     pub requests: u64,
+    /// Those of them that it made before the story was over.
+    pub told: u64,
     /// Requests of everybody.
     pub steps: usize,
     pub virtual_time: SignedDuration,
@@ -112,6 +114,7 @@ impl Run {
         if let Err(error) = played {
             violations.push(format!("story: {error:#}"));
         }
+        let told = server.inside().counts.get(&0).copied().unwrap_or(0);
         // A fault that is still to come would only be late.
         faults.abort_all();
         server.inside().faults.cease();
@@ -130,6 +133,7 @@ impl Run {
         Outcome {
             violations: found,
             requests: inside.counts.get(&0).copied().unwrap_or(0),
+            told,
             steps: inside.history.len(),
             virtual_time: server.elapsed(),
             injected: inside.faults.injected().clone(),
@@ -158,7 +162,8 @@ impl Run {
         }
         let name = self.scenario.shape.release.clone();
         let found = rest::judge(&server.inside().api, NAMESPACE, &name);
-        if !found.is_empty() {
+        // That rest is silent is seen in every run without faults, and in some of the others.
+        if !found.is_empty() || (!self.faults.is_empty() && !self.seed.is_multiple_of(4)) {
             return found;
         }
         let before = writes();

@@ -162,11 +162,6 @@ impl Wish {
         self.automatic
     }
 
-    /// The dry run is taken and the real thing is not, which is never over.
-    pub fn is_denied(&self) -> bool {
-        self.tag.contains("denied")
-    }
-
     pub fn spec(&self) -> ReleaseSpec {
         let workload = |name: &str, image: &str| {
             let mut template = json!({

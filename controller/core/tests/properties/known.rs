@@ -3,11 +3,6 @@
 
 use crate::world::World;
 
-/// A bad bake that may not go back by itself keeps every newer version out.
-pub fn waits_for_a_person(world: &World) -> bool {
-    world.ready().1 == "BakeFailing"
-}
-
 /// A new version with fewer replicas is started with as many as serve, and then made smaller with them.
 pub fn starts_more_than_it_needs(world: &World, wanted: Option<&str>) -> bool {
     let (spec, status) = (&world.release.spec, &world.release.status);

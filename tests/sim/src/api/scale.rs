@@ -107,8 +107,11 @@ impl Api {
         let writer = writer(call, &api_version);
         let mut managers = Managers::read(live);
         managers.before_first_scale(live, &writer);
-        let merged = managers.applied(live, &config, &writer, force);
+        let merged = managers.applied(&counted(live), &config, &writer, force);
         let mut object = merged.map_err(|conflicts| error::field_conflicts(&conflicts))?;
+        if object["spec"]["replicas"].is_null() {
+            object["spec"]["replicas"] = json!(0);
+        }
         object["metadata"] = live["metadata"].clone();
         managers.scaled();
         same_object(call, live, body)?;
