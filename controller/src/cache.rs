@@ -176,6 +176,11 @@ impl Cache {
         let view = what.map(|service| service.view(&key.name));
         if let Some(service) = what.filter(|service| service.release() == key.name) {
             self.services.show(Seen::of(&service.metadata), service.release(), service.clone());
+            // From now on the watch tells, also when it goes.
+            if self.services.get(&key.namespace, name).is_some() {
+                self.forget_service(key, name);
+                return;
+            }
         }
         self.memory(key).sightings.insert(name.to_owned(), Sighting { at: now, what: Sight::Known(view) });
     }

@@ -71,6 +71,8 @@ pub(super) static POD: Kind = Kind {
         json!({"spec": {
             "schedulerName": "nobody",
             "automountServiceAccountToken": false,
+            // No scheduler of the cluster touches it: with a node, a delete would wait for a kubelet.
+            "schedulerName": "nobody",
             "containers": [{"name": "main", "image": "example/app:v1"}],
         }})
     },

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bascule_core::{Next, Observed, Plan, Sight, Step, decide};
-use bascule_crds::Step as Stage;
+use bascule_crds::{Step as Stage, names};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -20,6 +20,12 @@ const FAR: usize = 60;
 fn destroyed(observed: &Observed, plan: &Plan) -> BTreeSet<String> {
     let stored = &observed.release.status;
     let replicas = |name: &str| observed.deployments.known().and_then(|them| them.get(name)).map_or(0, |it| it.replicas);
+    // One that sends nowhere, or there already, is not moved: its record is put right.
+    let moved = |name: &str, track: &str| {
+        let service = observed.services.get(name).and_then(|sight| sight.known()?.as_ref())?;
+        let serves = service.selected().is_none_or(|it| it != names::NO_TRACK && it != track);
+        serves.then(|| format!("{name} to {track}"))
+    };
     let mut deeds = BTreeSet::new();
     match &plan.next {
         Next::Act(steps) => deeds.extend(steps.iter().filter_map(|step| match step {
@@ -30,8 +36,8 @@ fn destroyed(observed: &Observed, plan: &Plan) -> BTreeSet<String> {
             }
             Step::DeleteDeployment { deployment, .. } => Some(format!("delete {deployment}")),
             Step::DeletePreview { service, .. } => Some(format!("delete {service}")),
-            Step::Route(write) => Some(format!("{} to {}", write.service, write.track_name())),
-            Step::Select { service, track, .. } => Some(format!("{service} to {track}")),
+            Step::Route(write) => moved(&write.service, write.track_name()),
+            Step::Select { service, track, .. } => moved(service, track),
             _ => None,
         })),
         Next::Record(next) => {

@@ -12,3 +12,9 @@ pub fn starts_more_than_it_needs(world: &World, wanted: Option<&str>) -> bool {
     };
     spec.workloads.iter().any(fewer)
 }
+
+/// A status that was wiped with nothing to read it back from: what runs is ended before something is begun again.
+pub fn was_wiped(world: &World) -> bool {
+    let status = &world.release.status;
+    status.active.is_none() && status.candidate.is_none() && world.deployments.values().any(|it| it.replicas > 0)
+}

@@ -189,7 +189,7 @@ fn each_plan_that_is_carried_out_lowers_the_rank() {
             let mut world = player.world.clone();
             world.fault = None;
             let wanted = wanted(&world);
-            if known::starts_more_than_it_needs(&world, wanted.as_deref()) {
+            if known::starts_more_than_it_needs(&world, wanted.as_deref()) || known::was_wiped(&world) {
                 continue;
             }
             let mut rest = world.clone();

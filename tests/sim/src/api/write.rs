@@ -200,15 +200,15 @@ impl Api {
         if live.is_none() && target.subresource.is_some() {
             return Err(error::not_found(target));
         }
-        if live.is_none() && !text(body, "uid").is_empty() {
-            let why = "uid mismatch: the provided object specified a uid, and no existing object was found";
-            return Err(error::conflict(target, why));
-        }
         let strictness = Strictness { unknown: true, names: true, integers: false };
         if let Some(why) = typed::misfit(body, Node::root(kind), strictness, "") {
             let name = target.name.as_deref().unwrap_or_default();
             let what = format!("/{name}; {}, Kind={}", target.api_version(), kind.kind);
             return Err(error::plain_internal(&format!("failed to create typed patch object ({what}): {why}")));
+        }
+        if live.is_none() && !text(body, "uid").is_empty() {
+            let why = "uid mismatch: the provided object specified a uid, and no existing object was found";
+            return Err(error::conflict(target, why));
         }
         let mut managers = live.as_ref().map(|live| Managers::read(live)).unwrap_or_default();
         let before = live.as_ref().map_or_else(|| shape::empty(kind), |live| (**live).clone());
