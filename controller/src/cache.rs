@@ -336,9 +336,11 @@ impl Cache {
             (of(namespace, name), if release.is_on_its_way { Lane::Switch } else { Lane::Resync })
         });
         let mut work: BTreeMap<Key, Lane> = releases.collect();
-        for ((namespace, _), operation) in self.operations.iter().filter(|(_, operation)| !operation.answered) {
-            let lane = work.entry(of(namespace, &operation.spec.release)).or_insert(Lane::Spec);
-            *lane = (*lane).min(Lane::Spec);
+        // Also those of a Release that does not exist: they are answered, and deleted in the end.
+        for ((namespace, _), operation) in self.operations.iter() {
+            let due = if operation.answered { Lane::Resync } else { Lane::Spec };
+            let lane = work.entry(of(namespace, &operation.spec.release)).or_insert(due);
+            *lane = (*lane).min(due);
         }
         work
     }
@@ -430,10 +432,11 @@ mod tests {
         see_operation(&mut cache, "o1", "asked", &json!(null));
         see_operation(&mut cache, "o2", "settled", &json!({"outcome": "Done", "message": "m", "at": "2026-01-01T00:00:00Z"}));
         see_operation(&mut cache, "o3", "nobody", &json!(null));
+        see_operation(&mut cache, "o4", "gone", &json!({"outcome": "Done", "message": "m", "at": "2026-01-01T00:00:00Z"}));
         let work = cache.work();
         assert_eq!(
-            [work[&key("settled")], work[&key("asked")], work[&key("nobody")]],
-            [Lane::Resync, Lane::Spec, Lane::Spec],
+            [work[&key("settled")], work[&key("asked")], work[&key("nobody")], work[&key("gone")]],
+            [Lane::Resync, Lane::Spec, Lane::Spec, Lane::Resync],
             "also those who ask something of a Release that does not exist get their answer"
         );
     }

@@ -16,17 +16,16 @@ const UNTIL_SOMEBODY_LEADS: usize = 7;
 /// And then it stays so.
 const AND_STAYS: usize = 5;
 
-/// How many ticks it takes from a world on until one leads and stays; None: more than is allowed, or it does not stay. Many worlds become
-/// the same one within a tick.
+/// How many ticks it takes from a world on until one leads and stays, where that is known: many worlds become the same one within a tick.
 #[derive(Clone, Debug, Default)]
-pub struct Calmed(Arc<Mutex<HashMap<u64, Option<usize>>>>);
+pub struct Calmed(Arc<Mutex<HashMap<u64, usize>>>);
 
 impl Calmed {
-    fn known(&self, key: u64) -> Option<Option<usize>> {
+    fn known(&self, key: u64) -> Option<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
-    fn learn(&self, key: u64, ticks: Option<usize>) {
+    fn learn(&self, key: u64, ticks: usize) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, ticks);
     }
 }
@@ -42,22 +41,17 @@ impl Setup {
         let mut hasher = DefaultHasher::new();
         world.hash(&mut hasher);
         let key = hasher.finish();
-        let ticks = self.calmed.known(key).unwrap_or_else(|| {
-            // One that leads already may still lose it to a renewal that was lost before.
-            let ticks = if world.leaders().count() == 1 && self.stays(&world) {
-                Some(0)
-            } else if at_most > 0 {
-                self.ticks_until_calm(self.later(world), at_most - 1).map(|ticks| ticks + 1)
-            } else {
-                return None;
-            };
-            // That it was not found within what was left says nothing about another time.
-            if ticks.is_some() {
-                self.calmed.learn(key, ticks);
-            }
-            ticks
-        });
-        ticks.filter(|ticks| *ticks <= at_most)
+        if let Some(ticks) = self.calmed.known(key) {
+            return (ticks <= at_most).then_some(ticks);
+        }
+        // One that leads already may still lose it to a renewal that was lost before.
+        let ticks = if world.leaders().count() == 1 && self.stays(&world) {
+            0
+        } else {
+            self.ticks_until_calm(self.later(world), at_most.checked_sub(1)?)? + 1
+        };
+        self.calmed.learn(key, ticks);
+        Some(ticks)
     }
 
     fn stays(&self, world: &World) -> bool {

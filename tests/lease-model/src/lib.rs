@@ -11,8 +11,6 @@
 //! horizon.
 
 // The file is the one that production compiles.
-#![allow(clippy::option_option, reason = "an object that is seen or not, and there or not")]
-
 #[path = "../../../controller/src/lease/election.rs"]
 pub mod election;
 

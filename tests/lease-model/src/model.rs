@@ -7,7 +7,7 @@ use stateright::{Model, Property};
 use crate::{
     calm::Calmed,
     election::{Next, Record, Times, Version},
-    world::{Checks, Mail, NOW, Pace, ReplyKey, SentKey, Service, World},
+    world::{Checks, Glimpse, Mail, NOW, Pace, ReplyKey, SentKey, Service, World},
 };
 
 /// How a world begins and how much may go wrong in it.
@@ -104,7 +104,7 @@ impl Setup {
             Act::Arrive(index) => self.arrive(&mut world, *index)?,
             Act::Look(place) => {
                 world.processes[*place].as_ref()?;
-                world.sights[*place] = Some(world.lease.clone());
+                world.sights[*place] = Some(Glimpse(world.lease.clone()));
                 if !self.lagging_watches {
                     show(&mut world, *place)?;
                 }
@@ -199,7 +199,7 @@ impl Setup {
 fn show(world: &mut World, place: usize) -> Option<()> {
     let sight = world.sights[place].take()?;
     let process = world.processes[place].as_mut()?;
-    match sight {
+    match sight.0 {
         Some(record) => process.election.shown(record, NOW),
         None => process.election.gone(None, NOW),
     }

@@ -47,7 +47,8 @@ impl World {
             Mail::Answer { reply: ReplyKey(Reply::Shown(record)), .. } => Some(record),
             _ => None,
         });
-        let records = seen.chain(answers).chain(&self.lease).chain(self.sights.iter().flatten().flatten());
+        let records =
+            seen.chain(answers).chain(&self.lease).chain(self.sights.iter().flatten().filter_map(|sight| sight.0.as_ref()));
         records.filter_map(|record| record.version.0.parse().ok())
     }
 
@@ -58,7 +59,7 @@ impl World {
             record.renewed = name(&record.renewed);
         };
         self.lease.iter_mut().for_each(record);
-        self.sights.iter_mut().flatten().flatten().for_each(record);
+        self.sights.iter_mut().flatten().filter_map(|sight| sight.0.as_mut()).for_each(record);
         for process in self.processes.iter_mut().flatten() {
             process.election = process.election.mapped(|moment| moment, name);
         }

@@ -80,6 +80,10 @@ impl Mail {
     }
 }
 
+/// The Lease as it was at some moment; or that there was none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Glimpse(pub(crate) Option<Record>);
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Service {
     pub(crate) version: u64,
@@ -98,7 +102,7 @@ pub struct World {
     pub(crate) service: Service,
     pub(crate) mail: Vec<Mail>,
     /// For each process: what its watch is about to show it.
-    pub(crate) sights: Vec<Option<Option<Record>>>,
+    pub(crate) sights: Vec<Option<Glimpse>>,
     pub(crate) ends_left: u32,
     pub(crate) deletes_left: u32,
     pub(crate) odd: bool,
