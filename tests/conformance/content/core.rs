@@ -1,4 +1,4 @@
-//! ConfigMaps, Leases, Events and pods.
+//! `ConfigMap`s, Leases, Events and pods.
 //!
 //! In: chance. Out: their bodies and pieces. Never here: what Bascule moves; see `workload.rs` and `release.rs`.
 

@@ -99,6 +99,9 @@ impl Oracle {
             self.writes += 1;
         }
         self.proofs.look(change, api, at);
+        if change.kind.full == "bascule.dev/releases" && change.deleted {
+            self.proofs.forget(&change.namespace, &change.name);
+        }
         if change.kind.full == "services" {
             self.places.look(change, at);
         }

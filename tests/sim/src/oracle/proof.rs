@@ -29,6 +29,13 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
+    /// The Release is deleted, and its pods go with it: one that is made anew under its name has proved nothing yet.
+    pub(super) fn forget(&mut self, namespace: &str, release: &str) {
+        let of = |place: &Place| place.0 == namespace && place.1 == release;
+        self.ready.retain(|(place, _), _| !of(place));
+        self.alive.retain(|place, _| !of(place));
+    }
+
     /// Looks at the places that this commit may have changed.
     pub(super) fn look(&mut self, change: &Change, api: &Api, at: SignedDuration) {
         if !["apps/deployments", "apps/replicasets", "pods", "bascule.dev/releases"].contains(&change.kind.full) {
@@ -89,6 +96,11 @@ fn fully_ready(api: &Api, (namespace, release, track): &Place) -> Option<(String
     let all = |full| api.store.all(full).map(|object| &**object).filter(here).collect::<Vec<_>>();
     let (deployments, sets) = (all("apps/deployments"), all("apps/replicasets"));
     let stored = api.store.find("bascule.dev/releases", namespace, release)?;
+    // Those of an earlier Release of that name are on their way out.
+    let owned = |it: &Value| it["metadata"]["ownerReferences"][0]["uid"] == stored["metadata"]["uid"];
+    if !deployments.iter().all(|it| owned(it)) {
+        return None;
+    }
     let candidate = &stored["status"]["candidate"];
     let revision = [text(candidate, "/revision"), label(deployments.first()?, "bascule.dev/revision")]
         .into_iter()
