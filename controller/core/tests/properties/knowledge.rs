@@ -111,7 +111,7 @@ fn dimmed(observed: &Observed, mask: u16) -> Observed {
 
 #[test]
 fn s4_to_know_less_destroys_no_more() {
-    property("less", 25, &(any::<bool>(), seen(), any::<u16>()), |(policy, events, mask)| {
+    property("less", 20, &(any::<bool>(), seen(), any::<u16>()), |(policy, events, mask)| {
         let mut player = Player::new(policy, Rule::Rests);
         for (index, event) in events.iter().enumerate() {
             player.happen(event);
@@ -134,7 +134,7 @@ fn s4_to_know_less_destroys_no_more() {
 
 #[test]
 fn s2_the_way_back_asks_the_new_version_nothing() {
-    property("way back", 60, &(any::<bool>(), half_seen(), 0..4i32), |(policy, events, available)| {
+    property("way back", 30, &(any::<bool>(), half_seen(), 0..4i32), |(policy, events, available)| {
         let mut player = Player::new(policy, Rule::Rests);
         for event in &events {
             player.happen(event);

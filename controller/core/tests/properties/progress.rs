@@ -182,12 +182,13 @@ fn wanted(world: &World) -> Option<String> {
 
 #[test]
 fn each_plan_that_is_carried_out_lowers_the_rank() {
-    property("progress", 50, &(any::<bool>(), seen()), |(policy, events)| {
+    property("progress", 25, &(any::<bool>(), seen()), |(policy, events)| {
         let mut player = Player::new(policy, Rule::Rests);
         for event in &events {
             player.happen(event);
             let mut world = player.world.clone();
             world.fault = None;
+            known::forget_an_earlier_attempt(&mut world);
             let wanted = wanted(&world);
             if known::starts_more_than_it_needs(&world, wanted.as_deref()) || known::was_wiped(&world) {
                 continue;

@@ -58,7 +58,7 @@ fn text(world: &World, observed: &Observed) -> String {
 
 #[test]
 fn the_order_of_what_is_seen_means_nothing() {
-    property("order", 40, &(any::<bool>(), half_seen(), any::<u64>()), |(policy, events, seed)| {
+    property("order", 25, &(any::<bool>(), half_seen(), any::<u64>()), |(policy, events, seed)| {
         let mut player = Player::new(policy, Rule::Order);
         for (index, event) in events.iter().enumerate() {
             player.happen(event);

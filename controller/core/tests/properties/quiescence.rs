@@ -36,7 +36,7 @@ fn deeds(plan: &Plan) -> String {
 
 #[test]
 fn at_rest_the_plan_is_empty_until_it_wakes() {
-    property("rest", 40, &(any::<bool>(), half_seen(), 0..1_000i64), |(policy, events, part)| {
+    property("rest", 20, &(any::<bool>(), half_seen(), 0..1_000i64), |(policy, events, part)| {
         let mut player = Player::new(policy, Rule::Rests);
         for event in &events {
             player.happen(event);
@@ -70,7 +70,7 @@ fn at_rest_the_plan_is_empty_until_it_wakes() {
 /// No watch tells of what was only read. So either it is looked at again in time, or it does not matter any more.
 #[test]
 fn no_wake_up_is_lost() {
-    property("lost", 40, &(any::<bool>(), seen()), |(policy, events)| {
+    property("lost", 20, &(any::<bool>(), seen()), |(policy, events)| {
         let mut player = Player::new(policy, Rule::Rests);
         for event in &events {
             player.happen(event);
@@ -90,7 +90,7 @@ fn no_wake_up_is_lost() {
 /// S8: after a restart and much later, whatever had happened before.
 #[test]
 fn s8_a_settled_release_costs_no_write() {
-    property("S8", 30, &(any::<bool>(), seen()), |(policy, events)| {
+    property("S8", 20, &(any::<bool>(), seen()), |(policy, events)| {
         let mut player = Player::new(policy, Rule::Rests);
         player.play(&events).calm();
         let world = &mut player.world;

@@ -73,12 +73,12 @@ fn it_rests_where_it_should(player: &Player) -> Result<(), TestCaseError> {
 
 #[test]
 fn it_always_comes_to_rest_where_it_should() {
-    property("settles", 50, &(any::<bool>(), seen()), |(policy, events)| settles(policy, &events));
+    property("settles", 25, &(any::<bool>(), seen()), |(policy, events)| settles(policy, &events));
 }
 
 #[test]
 fn also_after_times_in_which_little_was_seen() {
-    property("settles unseen", 50, &(any::<bool>(), half_seen()), |(policy, events)| settles(policy, &events));
+    property("settles unseen", 25, &(any::<bool>(), half_seen()), |(policy, events)| settles(policy, &events));
 }
 
 /// Found once, kept for ever.
