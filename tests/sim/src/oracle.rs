@@ -100,7 +100,7 @@ impl Oracle {
         }
         self.proofs.look(change, api, at);
         if change.kind.full == "bascule.dev/releases" && change.deleted {
-            self.proofs.forget(&change.namespace, &change.name);
+            self.proofs.forget(&change.namespace, &change.name, at);
         }
         if change.kind.full == "services" {
             self.places.look(change, at);

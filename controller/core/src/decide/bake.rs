@@ -70,8 +70,11 @@ impl Decision<'_> {
         // A version that was itself rejected is no place to return to.
         let way_back = self.stored.previous.clone().filter(|previous| self.stored.rejection(&previous.revision).is_none());
         let cause = self.cause(candidate, &services.seen, way_back.as_ref(), &health);
+        let answers = way_back.as_ref().map_or(Some(false), |previous| self.answers(previous));
         match (cause, way_back) {
-            (Some(cause), Some(previous)) if self.answers(&previous) => self.go_back(candidate, &services, &previous, cause),
+            // Whether there is a way back is seen in a moment; until then nothing is moved.
+            (Some(_), _) if answers.is_none() => self.quiet = true,
+            (Some(cause), Some(previous)) if answers == Some(true) => self.go_back(candidate, &services, &previous, cause),
             (Some(Cause::Rejected(reason, message)), way_back) => {
                 self.steer(&services.seen, &goal, Move::Heal, "healed");
                 self.stay(candidate, reason, &message, way_back.as_ref());

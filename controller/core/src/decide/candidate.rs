@@ -163,15 +163,27 @@ impl Decision<'_> {
 
         let cause =
             bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, &services, committed));
-        if let Some(cause) = cause {
-            if committed {
-                self.steer(&services.seen, &home, Move::Decided, &cause.to_record(candidate));
-            } else if let (Cause::Rejected(reason, message), false) = (cause, services.unknown) {
-                // A Service that cannot be seen may already be on the candidate: first look, then give up.
+        match cause {
+            Some(cause) if committed => match self.home_answers() {
+                Some(true) => {
+                    self.steer(&services.seen, &home, Move::Decided, &cause.to_record(candidate));
+                    return;
+                }
+                // A bad version is better than none: it gets the rest of the traffic, and the bake says what it is worth.
+                Some(false) => {}
+                None => {
+                    self.quiet = true;
+                    return;
+                }
+            },
+            // A Service that cannot be seen may already be on the candidate: first look, then give up.
+            Some(Cause::Rejected(reason, message)) if !services.unknown => {
                 self.reject(candidate, reason, &message);
                 self.record_abort();
+                return;
             }
-            return;
+            Some(_) => return,
+            None => {}
         }
         if !committed && services.are_complete() && self.superseded(candidate, &services.seen) {
             return;
@@ -220,18 +232,12 @@ impl Decision<'_> {
             return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
         }
         let late = self.now >= self.deadline(candidate) && !self.observed.release.spec.suspend;
-        if committed && self.home() == Target::Nowhere {
-            // The very first version: what has traffic is better than none. The bake says what it is worth.
-            return None;
-        }
         if committed {
             if let Health::Bad(why) = self.health(candidate, Proved::AllThatRun) {
                 return Some(Cause::Rejected(RejectReason::BakeFailed, format!("went bad during the switch: {why}")));
             }
             // Users must not be split between two versions for ever because one Service refuses to move, or is gone.
-            let refuses = self.observed.troubles.iter().find(|trouble| trouble.target.starts_with("service/"));
-            let lacks = (services.are_known() && !services.are_complete()).then_some(()).and(self.hindrance());
-            let stuck = refuses.map(|trouble| trouble.message.clone()).or(lacks).filter(|_| late)?;
+            let stuck = self.stuck(candidate, services).filter(|_| late)?;
             return Some(Cause::Rejected(RejectReason::DeadlineExceeded, format!("not all Services could be moved: {stuck}")));
         }
         let Readiness::NotYet(why) = readiness else { return None };
@@ -240,6 +246,18 @@ impl Decision<'_> {
             let deadline = self.observed.release.spec.strategy.progress_deadline;
             Cause::Rejected(RejectReason::DeadlineExceeded, format!("not ready within {deadline}: {why}"))
         })
+    }
+
+    /// Why the switch does not come to its end, if it has not: a move whose answer was lost may be there all the same.
+    fn stuck(&self, candidate: &Candidate, services: &Services<'_>) -> Option<String> {
+        let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
+        let unmoved = |target: &str| {
+            let name = target.strip_prefix("service/");
+            services.seen.iter().any(|service| Some(service.name.as_str()) == name && !goal.reached_by(service))
+        };
+        let refuses = self.observed.troubles.iter().find(|trouble| unmoved(&trouble.target));
+        let lacks = (services.are_known() && !services.are_complete()).then(|| self.hindrance()).flatten();
+        refuses.map(|trouble| trouble.message.clone()).or(lacks)
     }
 
     fn deadline(&self, candidate: &Candidate) -> Timestamp {

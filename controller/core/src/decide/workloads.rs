@@ -219,8 +219,13 @@ impl<'a> Decision<'a> {
             return Health::Unknown;
         };
         for record in &candidate.workloads {
-            let wanted = self.deployment(candidate.track, &record.name).map_or(record.replicas, |deployment| deployment.replicas);
+            let deployment = self.deployment(candidate.track, &record.name);
+            let wanted = deployment.map_or(record.replicas, |deployment| deployment.replicas);
             let needed = match proved {
+                // The status has no number for one that is gone by now.
+                Proved::AllThatRun if deployment.is_none() => {
+                    return Health::Bad(format!("Deployment {} is gone", candidate.track.deployment(&record.name)));
+                }
                 Proved::AllThatRun => wanted,
                 // Pods that a scale-up is still to bring are no failure.
                 Proved::AtTheSwitch => record.replicas.min(wanted),
@@ -233,12 +238,17 @@ impl<'a> Decision<'a> {
         Health::Good
     }
 
-    /// Somebody answers there: every workload has a ready pod.
-    pub(super) fn answers(&self, version: &Version) -> bool {
-        let Some(sets) = self.observed.replica_sets.known() else { return false };
+    /// Somebody answers there: every workload has a ready pod. None: that cannot be seen yet.
+    pub(super) fn answers(&self, version: &Version) -> Option<bool> {
+        let sets = self.observed.replica_sets.known()?;
         let serves =
             |record: &WorkloadRecord| record.replicas == 0 || available(sets, version.track, &record.name, &version.revision) > 0;
-        version.workloads.iter().all(serves)
+        Some(version.workloads.iter().all(serves))
+    }
+
+    /// Somebody answers where the last settled version is; nobody before the first one.
+    pub(super) fn home_answers(&self) -> Option<bool> {
+        self.stored.active.as_ref().map_or(Some(false), |active| self.answers(active))
     }
 
     /// Every workload of the candidate has a pod that answers.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     settled, with,
-    world::{World, spec},
+    world::{Part, World, spec},
 };
 
 #[test]
@@ -123,4 +123,37 @@ fn old_operations_are_pruned() {
     }
     assert_eq!(world.operations.len(), 20);
     assert!(world.release.status.operations.len() <= 10);
+}
+
+#[test]
+fn a_switch_whose_answer_was_lost_until_the_deadline_is_not_taken_back() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2", 3));
+    while world.selected("web") != Some("green") {
+        world.run_one();
+    }
+    assert_eq!(world.active(), Some(("v1", Track::Blue)), "not recorded yet");
+    let retry_at = world.now + jiff::SignedDuration::from_secs(70);
+    world.process.trouble("service/web", "could not route Service web: no answer", retry_at);
+    world.now += jiff::SignedDuration::from_secs(65);
+    world.run();
+    assert_eq!((world.active(), world.selected("web")), (Some(("v2", Track::Green)), Some("green")));
+    assert!(world.release.status.rejected.is_empty(), "{:?}", world.release.status.rejected);
+}
+
+#[test]
+fn an_abort_waits_until_it_is_seen_whether_there_is_a_way_back() {
+    let mut world = settled("v1");
+    world.apply_spec(with("v2--dies10", &[("/rollback/automatic", json!(false))]));
+    world.pass(200);
+    world.operate(&json!({"release": "web", "type": "Abort", "by": "ada"}));
+    world.restart();
+    world.process.hidden.insert(Part::ReplicaSets);
+    world.run();
+    assert_eq!(world.selected("web"), Some("green"));
+    assert!(world.release.status.rejected.is_empty() && !world.operations[0].answered, "unknown is not gone");
+    world.process.hidden.clear();
+    world.run();
+    assert_eq!((world.active(), world.selected("web")), (Some(("v1", Track::Blue)), Some("blue")));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::Aborted);
 }

@@ -16,6 +16,8 @@ pub(super) struct Proof {
     /// The last time at which it was; it still is when `open`.
     until: SignedDuration,
     open: bool,
+    /// Its Release was deleted: it counts for decisions of that moment, and for nothing that is made anew under the same name.
+    gone: bool,
     /// By workload.
     templates: BTreeMap<String, Value>,
 }
@@ -30,9 +32,14 @@ pub(super) struct Proofs {
 
 impl Proofs {
     /// The Release is deleted, and its pods go with it: one that is made anew under its name has proved nothing yet.
-    pub(super) fn forget(&mut self, namespace: &str, release: &str) {
+    pub(super) fn forget(&mut self, namespace: &str, release: &str, at: SignedDuration) {
         let of = |place: &Place| place.0 == namespace && place.1 == release;
-        self.ready.retain(|(place, _), _| !of(place));
+        for ((place, _), proof) in &mut self.ready {
+            if of(place) && !proof.gone {
+                proof.until = if proof.open { at } else { proof.until };
+                (proof.open, proof.gone) = (false, true);
+            }
+        }
         self.alive.retain(|place, _| !of(place));
     }
 
@@ -57,7 +64,11 @@ impl Proofs {
                 }
             }
             if let Some((revision, templates)) = now {
-                let proof = self.ready.entry((place.clone(), revision)).or_insert(Proof { until: at, open: true, templates });
+                let new = Proof { until: at, open: true, gone: false, templates };
+                let proof = self.ready.entry((place.clone(), revision)).or_insert_with(|| new.clone());
+                if proof.gone {
+                    *proof = new;
+                }
                 (proof.until, proof.open) = (at, true);
             }
             let has_pods = ready_pods(api, &place) > 0;
@@ -75,6 +86,11 @@ impl Proofs {
         self.ready.get(&(place.clone(), revision.to_owned())).is_some_and(|proof| proof.open || proof.until >= since)
     }
 
+    /// It was fully ready at some time, and its Release is still there.
+    pub(super) fn once_proved(&self, place: &Place, revision: &str) -> bool {
+        self.ready.get(&(place.clone(), revision.to_owned())).is_some_and(|proof| !proof.gone)
+    }
+
     /// It had a ready pod at some time after `since`.
     pub(super) fn alive(&self, place: &Place, since: SignedDuration) -> bool {
         self.alive.get(place).is_some_and(|last| last.is_none_or(|last| last >= since))
@@ -82,7 +98,8 @@ impl Proofs {
 
     /// The pod template with which it was ready.
     pub(super) fn template(&self, place: &Place, revision: &str, workload: &str) -> Option<&Value> {
-        self.ready.get(&(place.clone(), revision.to_owned()))?.templates.get(workload)
+        let proof = self.ready.get(&(place.clone(), revision.to_owned()))?;
+        proof.templates.get(workload).filter(|_| !proof.gone)
     }
 }
 

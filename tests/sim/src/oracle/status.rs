@@ -62,7 +62,7 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
         }
     }
     let place = (change.namespace.clone(), change.name.clone(), track.clone());
-    if !oracle.proofs.proved(&place, &revision, SignedDuration::ZERO) {
+    if !oracle.proofs.once_proved(&place, &revision) {
         oracle.violated(
             "status",
             at,

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Oracle, label, proof, record, text};
+use super::{Oracle, label, proof, record, text, workloads};
 use crate::api::{Api, Change};
 
 pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
@@ -23,7 +23,7 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
     let place = |track: &str| (change.namespace.clone(), release.clone(), track.to_owned());
     let what = format!("Service {} went from {:?} to {track} {revision}", change.name, before);
     // Where another hand has put it is no place that its users were led to.
-    let led = ["blue", "green"].contains(&before.0) && oracle.proofs.proved(&place(before.0), before.1, SignedDuration::ZERO);
+    let led = ["blue", "green"].contains(&before.0) && oracle.proofs.once_proved(&place(before.0), before.1);
     let had_users = led && oracle.proofs.alive(&place(before.0), at);
     match track {
         "blue" | "green" => {
@@ -80,5 +80,5 @@ pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: 
     });
     let wanted =
         candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
-    on_it && wanted && ready(text(candidate, "/track")) == 0 && ready(text(previous, "/track")) > 0
+    on_it && wanted && !workloads::wants_none(release) && ready(text(candidate, "/track")) == 0 && ready(text(previous, "/track")) > 0
 }
