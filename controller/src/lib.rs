@@ -1,6 +1,6 @@
 //! The shell around the core: watches fill a cache, a queue hands out keys, workers ask the core, `execute` writes.
 //!
-//! Everything comes in through [`run`]'s arguments, so that a test can drive the production shell with its own API server and clock.
+//! Everything comes in through [`Controller::start`]'s arguments, so that a test can drive the production shell with its own API server and clock.
 
 mod cache;
 pub mod client;
@@ -11,6 +11,7 @@ mod execute;
 mod http;
 pub mod lease;
 mod metrics;
+mod overlooked;
 mod queue;
 mod shell;
 pub mod sources;
@@ -20,4 +21,4 @@ mod watch;
 mod worker;
 
 pub use queue::Key;
-pub use shell::{Settings, run};
+pub use shell::{Controller, Lookout, Settings};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bascule_controller::{Settings, client, clock::SystemClock, config::Arguments, lease, run, telemetry};
+use bascule_controller::{Controller, Settings, client, clock::SystemClock, config::Arguments, lease, telemetry};
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -61,5 +61,5 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace.as_deref().unwrap_or("all"), "starting");
     let client = client::connect().await?;
-    run(client, settings, Arc::new(SystemClock), stop).await.context("run")
+    Controller::new(client, settings, Arc::new(SystemClock))?.run(stop).await.context("run")
 }

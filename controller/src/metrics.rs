@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     notes: IntCounterVec,
     leader: IntGauge,
     turns: IntCounterVec,
+    overlooked: IntCounter,
 }
 
 impl Metrics {
@@ -51,6 +52,11 @@ impl Metrics {
         )?;
         let leader = IntGauge::new("bascule_is_leader", "1 in the one replica that writes")?;
         let turns = counters("bascule_leader_turns_total", "How often this replica has gained or lost leadership", &["turn"])?;
+        let overlooked = IntCounter::new(
+            "bascule_overlooked_total",
+            "Releases with work due that only the resync found: more than 0 is a mistake in the controller",
+        )?;
+        registry.register(Box::new(overlooked.clone()))?;
         registry.register(Box::new(leader.clone()))?;
         registry.register(Box::new(depth.clone()))?;
         registry.register(Box::new(events_dropped.clone()))?;
@@ -69,6 +75,7 @@ impl Metrics {
             notes,
             leader,
             turns,
+            overlooked,
         })
     }
 
@@ -108,6 +115,10 @@ impl Metrics {
     pub(crate) fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
         self.turns.with_label_values(&[if leads { "gained" } else { "lost" }]).inc();
+    }
+
+    pub(crate) fn overlooked(&self) {
+        self.overlooked.inc();
     }
 
     /// The text that a scrape gets.

@@ -8,7 +8,10 @@ pub(crate) mod backoff;
 pub(crate) mod lane;
 mod state;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -99,6 +102,11 @@ impl Queue {
                 None => changed.await,
             }
         }
+    }
+
+    /// Somebody looks at it within this time, or has it in hand; or nobody is to work here.
+    pub(crate) fn will_look(&self, key: &Key, within: Duration) -> bool {
+        self.lock().will_look(key, Instant::now() + within)
     }
 
     /// The worker is through with this key.

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -27,7 +27,8 @@ use crate::{
     http,
     lease::{self, Leadership, News},
     metrics::Metrics,
-    queue::{Lane, Queue, backoff::Random},
+    overlooked::overlooked,
+    queue::{Key, Lane, Queue, backoff::Random},
     sources::{
         Images,
         registry::{
@@ -42,6 +43,8 @@ use crate::{
 const WORKERS: usize = 16;
 /// Every Release is decided about again this often, without a read: to be sure.
 const RESYNC: Duration = Duration::from_secs(600);
+/// A timer may be so late: the clock may have been set since.
+const OVERLOOKED_AFTER: Duration = Duration::from_secs(60);
 /// What is in flight when the process is told to end has this long; less than the 30 s after which Kubernetes kills.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -105,6 +108,10 @@ impl Shell {
         }
     }
 
+    pub(crate) fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// Waits until every watch has been read once: before that most is unknown, and there is nothing to decide.
     pub(crate) async fn until_synced(&self) {
         // The sender is ours, so it cannot be gone.
@@ -135,69 +142,109 @@ impl Shell {
 
     /// Caches are complete, and it is not about to end. A standby is ready too: ready to take over.
     pub(crate) fn ready(&self) -> bool {
-        *self.synced.borrow() && !self.stopping.load(Ordering::Relaxed)
+        self.is_synced() && !self.stopping.load(Ordering::Relaxed)
     }
 }
 
-/// Runs until `stop`, and ends cleanly.
-pub async fn run(client: Client, settings: Settings, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<()> {
-    let metrics = Metrics::new().context("set up metrics")?;
-    let queue = Queue::new(settings.seed, metrics.clone());
-    let tasks = Tasks::new();
-    // Watches, HTTP and Events go on while the last plans finish.
-    let end = CancellationToken::new();
-    let leadership = match &settings.lease {
-        Some(lease) => {
-            lease.times.check().map_err(anyhow::Error::msg).context("times of the lease")?;
-            Leadership::contended()
-        }
-        None => Leadership::sole(),
-    };
-    let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
-    let shell = Arc::new(Shell {
-        images: images(&client, &settings, &clock, &queue)?,
-        client,
-        namespace: settings.namespace,
-        clock,
-        queue,
-        metrics,
-        events,
-        policy: settings.policy,
-        gate: Gate::new(leadership.clone()),
-        leadership,
-        seed: settings.seed,
-        cache: Mutex::new(Cache::new(settings.seed)),
-        synced: watch_channel::Sender::new(false),
-        stopping: AtomicBool::new(false),
-    });
-    if let Some(address) = settings.listen {
-        http::start(&shell, address, &tasks, &end).await?;
-    }
-    let contender = contend(&shell, settings.lease, &tasks);
-    watch::start(&shell, &tasks, &end);
-    let workers = Tasks::new();
-    for _ in 0..WORKERS {
-        workers.spawn(worker::run(shell.clone(), stop.clone()));
-    }
-    tasks.spawn(resync(shell.clone(), end.clone()));
+/// The whole of it, put together.
+#[derive(Debug)]
+pub struct Controller {
+    shell: Arc<Shell>,
+    lease: Option<lease::Settings>,
+    listen: Option<SocketAddr>,
+    tasks: Tasks,
+}
 
-    stop.cancelled().await;
-    tracing::info!("ending: what is in flight is finished first");
-    shell.stopping.store(true, Ordering::Relaxed);
-    let finished = tokio::time::timeout(GRACE, workers.ended()).await.is_ok();
-    if !finished {
-        tracing::warn!(
-            "some requests were still in flight after {GRACE:?}; the next start continues from what the cluster shows"
-        );
+impl Controller {
+    pub fn new(client: Client, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let metrics = Metrics::new().context("set up metrics")?;
+        let queue = Queue::new(settings.seed, metrics.clone());
+        let tasks = Tasks::new();
+        let leadership = match &settings.lease {
+            Some(lease) => {
+                lease.times.check().map_err(anyhow::Error::msg).context("times of the lease")?;
+                Leadership::contended()
+            }
+            None => Leadership::sole(),
+        };
+        let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
+        let shell = Arc::new(Shell {
+            images: images(&client, &settings, &clock, &queue)?,
+            client,
+            namespace: settings.namespace,
+            clock,
+            queue,
+            metrics,
+            events,
+            policy: settings.policy,
+            gate: Gate::new(leadership.clone()),
+            leadership,
+            seed: settings.seed,
+            cache: Mutex::new(Cache::new(settings.seed)),
+            synced: watch_channel::Sender::new(false),
+            stopping: AtomicBool::new(false),
+        });
+        Ok(Self { shell, lease: settings.lease, listen: settings.listen, tasks })
     }
-    // Not before: while something of ours is on its way, nobody else is invited to write.
-    if let Some(contender) = contender {
-        contender.resign(finished).await;
+
+    /// Asks from outside, while it runs, for wake-ups that were lost.
+    pub fn lookout(&self) -> Lookout {
+        Lookout { shell: Arc::downgrade(&self.shell) }
     }
-    shell.events.close();
-    end.cancel();
-    let _ = tokio::time::timeout(GRACE, tasks.ended()).await;
-    Ok(())
+
+    /// Runs until `stop`, and ends cleanly.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { shell, lease, listen, tasks } = self;
+        // Watches, HTTP and Events go on while the last plans finish.
+        let end = CancellationToken::new();
+        if let Some(address) = listen {
+            http::start(&shell, address, &tasks, &end).await?;
+        }
+        let contender = contend(&shell, lease, &tasks);
+        watch::start(&shell, &tasks, &end);
+        let workers = Tasks::new();
+        for _ in 0..WORKERS {
+            workers.spawn(worker::run(shell.clone(), stop.clone()));
+        }
+        tasks.spawn(resync(shell.clone(), end.clone()));
+
+        stop.cancelled().await;
+        tracing::info!("ending: what is in flight is finished first");
+        shell.stopping.store(true, Ordering::Relaxed);
+        let finished = tokio::time::timeout(GRACE, workers.ended()).await.is_ok();
+        if !finished {
+            tracing::warn!(
+                "some requests were still in flight after {GRACE:?}; the next start continues from what the cluster shows"
+            );
+        }
+        // Not before: while something of ours is on its way, nobody else is invited to write.
+        if let Some(contender) = contender {
+            contender.resign(finished).await;
+        }
+        shell.events.close();
+        end.cancel();
+        let _ = tokio::time::timeout(GRACE, tasks.ended()).await;
+        Ok(())
+    }
+}
+
+/// Looks into a running controller, and touches nothing.
+#[derive(Clone, Debug)]
+pub struct Lookout {
+    shell: Weak<Shell>,
+}
+
+impl Lookout {
+    /// Releases with something to do that nobody will look at within this time, and what it is. There must be none.
+    pub fn overlooked(&self, patience: Duration) -> Vec<String> {
+        let Some(shell) = self.shell.upgrade() else { return Vec::new() };
+        if shell.stopping.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let keys = shell.cache().keys();
+        let found = |key: &Key| Some(format!("{key}: {}", overlooked(&shell, key, patience)?));
+        keys.iter().filter_map(found).collect()
+    }
 }
 
 /// With an election work begins when it is won, without one at once.
@@ -259,6 +306,10 @@ async fn resync(shell: Arc<Shell>, end: CancellationToken) {
         let keys = shell.cache().keys();
         let step = RESYNC / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX) / 2;
         for key in keys {
+            if let Some(due) = overlooked(&shell, &key, OVERLOOKED_AFTER) {
+                tracing::error!(release = %key, due, "this was due, and nobody would have looked: a mistake in the controller; going on now");
+                shell.metrics.overlooked();
+            }
             // Not by the queue's timers: they are for what is due, and what is only to be sure must stay behind it.
             shell.queue.push(key, Lane::Resync);
             tokio::select! {

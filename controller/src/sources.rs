@@ -54,6 +54,11 @@ impl Images {
     }
 }
 
+/// No registry has to be asked.
+pub(crate) fn all_pinned(release: &ReleaseView) -> bool {
+    open_tags(release).next().is_none()
+}
+
 /// Artifacts whose tag is still to be pinned.
 fn open_tags(release: &ReleaseView) -> impl Iterator<Item = (&bascule_crds::Artifact, Reference)> {
     let pinned = &release.status.artifacts;

@@ -61,6 +61,8 @@ pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
                 shell.metrics.decided("panicked");
                 Outcome::Failed
             });
+            // An event may come between the decision and this line. The others are let in here, so that one thread shows it too.
+            tokio::task::yield_now().await;
             shell.queue.done(&key, outcome);
         }
     }
@@ -117,7 +119,7 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
     Outcome::Failed
 }
 
-fn until(now: Timestamp, at: Timestamp) -> Duration {
+pub(crate) fn until(now: Timestamp, at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
 
@@ -131,7 +133,7 @@ fn action(plan: &Plan) -> &'static str {
 }
 
 /// For the log: what the plan does, in a few words.
-fn steps(plan: &Plan) -> String {
+pub(crate) fn steps(plan: &Plan) -> String {
     match &plan.next {
         Next::Rest => plan.reads.iter().map(bascule_core::Read::target).collect::<Vec<_>>().join(", "),
         Next::Act(steps) => steps.iter().map(execute::describe).collect::<Vec<_>>().join(", "),

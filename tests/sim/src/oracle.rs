@@ -85,6 +85,11 @@ impl Oracle {
         self.hindered_until = self.hindered_until.max(until);
     }
 
+    /// Something is due in the controller, and nobody there will look.
+    pub fn overlooked(&mut self, due: &str, at: SignedDuration) {
+        self.violated("lost wake-up", at, due);
+    }
+
     pub fn asked(&mut self, request: &Request, reply: &Reply, api: &Api, at: SignedDuration) {
         self.request = None;
         if ours(&request.user) && request.method != "GET" {
@@ -122,6 +127,13 @@ impl Oracle {
             _ => {}
         }
         self.watch_users(change, api, at);
+    }
+
+    /// Made by a request that was to create, which whoever sent it had long given up: server-side apply knows no "only create". It is put
+    /// right at once, and the rest of the judges do not let it off.
+    fn made_late(&self) -> bool {
+        let creates = |request: &Request| request.body.as_ref().is_some_and(|body| text(body, "/metadata/uid").is_empty());
+        self.request.as_ref().is_some_and(|request| request.abandoned && creates(request))
     }
 
     /// A person asked for no pods, now or a moment ago: then nobody expects an answer.

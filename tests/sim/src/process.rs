@@ -9,7 +9,7 @@ use std::{
 };
 
 use bascule_controller::{
-    Settings,
+    Controller, Lookout, Settings,
     clock::Clock,
     lease::{self, Settings as Lease, Times},
 };
@@ -22,6 +22,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{network::Line, registry::Registry, server::Server, stage::NAMESPACE};
+
+/// Work that is due is looked at within this time.
+const OVERLOOKED_AFTER: Duration = Duration::from_millis(100);
 
 /// One incarnation of a process, as its surroundings see it.
 #[derive(Debug)]
@@ -132,6 +135,8 @@ pub struct Replica {
     seed: u64,
     elects: bool,
     skew: Arc<AtomicI64>,
+    /// By how much its clock has been set, all in all.
+    jumped: AtomicU64,
     started: AtomicU64,
     /// Somebody sees to it that it runs.
     wanted: AtomicBool,
@@ -143,6 +148,7 @@ struct Running {
     life: Arc<Life>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    lookout: Lookout,
 }
 
 impl Replica {
@@ -155,6 +161,7 @@ impl Replica {
             seed,
             elects,
             skew: Arc::new(AtomicI64::new(0)),
+            jumped: AtomicU64::new(0),
             started: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             running: Mutex::new(None),
@@ -201,18 +208,30 @@ impl Replica {
             policy: bascule_core::Policy::default(),
         };
         let clock = Arc::new(SkewedClock { server: self.server.clone(), skew: self.skew.clone() });
+        #[expect(clippy::expect_used, reason = "these settings are ours")]
+        let controller = Controller::new(client, settings, clock).expect("put the controller together");
+        let lookout = controller.lookout();
         let until = stop.clone();
         let ending = life.clone();
         let task = tokio::spawn(async move {
-            let _ = bascule_controller::run(client, settings, clock, until).await;
+            let _ = controller.run(until).await;
             ending.kill();
         });
         *life.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
-        *self.running() = Some(Running { life, stop, task });
+        *self.running() = Some(Running { life, stop, task, lookout });
     }
 
     pub fn life(&self) -> Option<Arc<Life>> {
         self.running().as_ref().map(|running| running.life.clone())
+    }
+
+    /// What is due there and will not even be looked at. Timers were set by the clock as it was.
+    pub fn overlooked(&self) -> Vec<String> {
+        let patience = OVERLOOKED_AFTER + Duration::from_millis(self.jumped.load(Ordering::Relaxed));
+        match &*self.running() {
+            Some(running) if !running.life.is_dead() => running.lookout.overlooked(patience),
+            _ => Vec::new(),
+        }
     }
 
     pub fn kill(&self) {
@@ -233,5 +252,6 @@ impl Replica {
 
     pub fn jump(&self, millis: i64) {
         self.skew.fetch_add(millis, Ordering::Relaxed);
+        self.jumped.fetch_add(millis.unsigned_abs(), Ordering::Relaxed);
     }
 }

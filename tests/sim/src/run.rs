@@ -99,6 +99,9 @@ impl Run {
             other.start();
             tasks.spawn(trouble::revive(server.clone(), other.clone(), self.seed + 1));
         }
+        for replica in [&replica, &other] {
+            tasks.spawn(trouble::look_out(server.clone(), replica.clone()));
+        }
         let mut faults = JoinSet::new();
         faults.spawn(trouble::happen(server.clone(), replica.clone(), other.clone()));
 

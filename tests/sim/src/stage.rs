@@ -41,6 +41,7 @@ impl SimStage {
             query: call.query,
             content_type: call.content_type.into(),
             body: call.body,
+            ..Request::default()
         });
         if !reply.is_ok() {
             bail!("{}", reply.body["message"].as_str().unwrap_or("refused"));

@@ -1,6 +1,6 @@
 //! Makes the faults of a plan happen: those that have a time, and what becomes of a process that was killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -13,6 +13,23 @@ use crate::{
     server::Server,
     stage::NAMESPACE,
 };
+
+/// So often it is asked; no multiple of what the controller waits for.
+const LOOK_OUT: Duration = Duration::from_millis(1_913);
+
+/// Asks the controller all the time whether it has lost a wake-up: it is told once of each.
+pub async fn look_out(server: Arc<Server>, replica: Arc<Replica>) {
+    let mut known = BTreeSet::new();
+    loop {
+        tokio::time::sleep(LOOK_OUT).await;
+        for due in replica.overlooked() {
+            let at = server.elapsed();
+            if known.insert(due.clone()) {
+                server.inside().oracle.overlooked(&due, at);
+            }
+        }
+    }
+}
 
 /// Starts a process again that was killed, as a Deployment of the controller would.
 pub async fn revive(server: Arc<Server>, replica: Arc<Replica>, seed: u64) {

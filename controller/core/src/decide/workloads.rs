@@ -12,7 +12,7 @@ use super::{Decision, later, note, traffic::Services};
 use crate::{
     body,
     mutant::{self, Mutant},
-    observed::{Deployment, Refusal, ReplicaSet, Sight},
+    observed::{Deployment, PodReport, Refusal, ReplicaSet, Sight},
     plan::{NoteKind, Read, Step},
     revision::Rendered,
 };
@@ -456,10 +456,15 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// What the pods of this very attempt said: those of an earlier one at the same revision are gone.
+    fn report(&self, candidate: &Candidate) -> Option<&PodReport> {
+        let is_of = |report: &&PodReport| report.revision == candidate.revision && report.at >= candidate.started_at;
+        self.observed.pods.as_ref().filter(is_of)
+    }
+
     /// Asks the pods why they are not ready, after a while and then seldom.
     pub(super) fn ask_why(&mut self, candidate: &Candidate) {
-        let report = self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision);
-        let due = match report {
+        let due = match self.report(candidate) {
             None => later(candidate.started_at, self.policy.look_after),
             Some(report) => later(report.at, self.policy.look_again),
         };
@@ -476,7 +481,7 @@ impl<'a> Decision<'a> {
         let mut reasons: Vec<String> = failures.filter_map(|set| set.failure.clone()).collect();
         reasons.sort();
         reasons.dedup();
-        match self.observed.pods.as_ref().filter(|report| report.revision == candidate.revision) {
+        match self.report(candidate) {
             Some(report) => reasons.extend(report.reasons.iter().cloned()),
             // A restart has forgotten what the pods said. Until they are asked again, the status keeps it.
             None if reasons.is_empty() && !candidate.message.is_empty() => reasons.push(candidate.message.clone()),

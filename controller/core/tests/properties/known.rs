@@ -18,10 +18,3 @@ pub fn was_wiped(world: &World) -> bool {
     let status = &world.release.status;
     status.active.is_none() && status.candidate.is_none() && world.deployments.values().any(|it| it.replicas > 0)
 }
-
-/// What the pods of an earlier attempt at the same revision said is taken for the words of this one's.
-pub fn forget_an_earlier_attempt(world: &mut World) {
-    let started = world.release.status.candidate.as_ref().map(|it| it.started_at);
-    let is_old = |report: &bascule_core::PodReport| started.is_none_or(|at| report.at < at);
-    world.process.pods = world.process.pods.take().filter(|report| !is_old(report));
-}

@@ -188,7 +188,6 @@ fn each_plan_that_is_carried_out_lowers_the_rank() {
             player.happen(event);
             let mut world = player.world.clone();
             world.fault = None;
-            known::forget_an_earlier_attempt(&mut world);
             let wanted = wanted(&world);
             if known::starts_more_than_it_needs(&world, wanted.as_deref()) || known::was_wiped(&world) {
                 continue;

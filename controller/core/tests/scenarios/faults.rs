@@ -108,6 +108,19 @@ fn a_restart_in_the_middle_of_a_switch_goes_on_forward() {
 }
 
 #[test]
+fn a_candidate_whose_deployment_is_gone_in_the_middle_of_a_switch_gets_no_more_traffic() {
+    let mut world = in_the_middle_of_a_switch("v2");
+    world.deployments.remove("web-green");
+    world.sets.retain(|_, set| set.view.track != Some(Track::Green));
+    world.restart();
+    world.writes.clear();
+    world.run();
+    assert!(!world.writes.iter().any(|write| write == "route web green"), "{:?}", world.writes);
+    assert_eq!((world.selected("api"), world.selected("web")), (Some("blue"), Some("blue")));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);
+}
+
+#[test]
 fn pods_that_die_in_the_middle_of_a_switch_bring_everything_back_once() {
     let mut world = in_the_middle_of_a_switch("v2--dies10");
     world.now += jiff::SignedDuration::from_secs(10);
