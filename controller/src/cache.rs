@@ -38,6 +38,8 @@ pub(crate) struct Cache {
     confirmed: BTreeMap<String, i64>,
     /// By Release: what only this process knows.
     memory: BTreeMap<Key, Memory>,
+    /// Kinds whose watch has failed, and has shown nothing since.
+    blind: BTreeSet<&'static str>,
     random: Random,
 }
 
@@ -50,8 +52,15 @@ struct Memory {
     pods: Option<PodReport>,
     troubles: BTreeMap<String, Failing>,
     uncertain: BTreeSet<Object>,
-    /// Everything was read anew since the last list, and the Release had this version then.
-    sure: Option<String>,
+    /// Everything was read anew since the last list.
+    sure: Option<Sure>,
+}
+
+#[derive(Debug)]
+struct Sure {
+    /// The version of the Release.
+    version: String,
+    at: Timestamp,
 }
 
 /// A step that fails since then, so many times in a row.
@@ -73,6 +82,8 @@ pub(crate) enum Patience {
 
 /// The API server may ask for silence that long before a person should know.
 const SILENCE: SignedDuration = SignedDuration::from_secs(10);
+/// How long what was read is good enough to move something by, while a watch is broken: one decision and its steps.
+const SURE_WHILE_BLIND: SignedDuration = SignedDuration::from_secs(2);
 /// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
 const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -103,6 +114,7 @@ impl Cache {
             namespaces: Table::default(),
             confirmed: BTreeMap::new(),
             memory: BTreeMap::new(),
+            blind: BTreeSet::new(),
             random: Random::new(seed),
         }
     }
@@ -266,19 +278,26 @@ impl Cache {
         }
     }
 
-    /// Whether what is known of this Release is not older than this process, its term and its lists.
-    pub(crate) fn is_sure(&self, key: &Key) -> bool {
-        self.memory.get(key).is_some_and(|memory| memory.sure.is_some())
+    /// Whether what is known of this Release is not older than this process, its term, its lists and the last failure of a watch.
+    pub(crate) fn is_sure(&self, key: &Key, now: Timestamp) -> bool {
+        self.sure(key, now).is_some()
     }
 
     /// Whether this very version of the Release was read and not only watched.
-    pub(crate) fn is_sure_of(&self, key: &Key, version: &str) -> bool {
-        self.memory.get(key).is_some_and(|memory| memory.sure.as_deref() == Some(version))
+    pub(crate) fn is_sure_of(&self, key: &Key, version: &str, now: Timestamp) -> bool {
+        self.sure(key, now).is_some_and(|sure| sure.version == version)
     }
 
-    pub(crate) fn now_sure(&mut self, key: &Key) {
+    fn sure(&self, key: &Key, now: Timestamp) -> Option<&Sure> {
+        let sure = self.memory.get(key)?.sure.as_ref()?;
+        // While nothing tells of changes, what was read gets old.
+        let is_fresh = sure.at <= now && now < sure.at + SURE_WHILE_BLIND;
+        (self.blind.is_empty() || is_fresh).then_some(sure)
+    }
+
+    pub(crate) fn now_sure(&mut self, key: &Key, now: Timestamp) {
         let version = self.releases.get(&key.namespace, &key.name).map(|release| release.resource_version().to_owned());
-        self.memory(key).sure = version;
+        self.memory(key).sure = version.map(|version| Sure { version, at: now });
     }
 
     /// A list may come from a server that is behind.
@@ -286,6 +305,16 @@ impl Cache {
         for memory in self.memory.values_mut() {
             memory.sure = None;
         }
+    }
+
+    /// The watch of this kind shows nothing any more, and what has happened since is not known.
+    pub(crate) fn blind_for(&mut self, kind: &'static str) {
+        self.blind.insert(kind);
+        self.listed_again();
+    }
+
+    pub(crate) fn sees(&mut self, kind: &'static str) {
+        self.blind.remove(kind);
     }
 
     /// All Deployments of a Release, as a list of this version has just shown them.

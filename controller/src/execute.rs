@@ -20,6 +20,7 @@ use bascule_core::{
     Next, Observed, Plan, Read, Step,
     mutant::{self, Mutant},
 };
+use bascule_crds::ReleaseStatus;
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit},
     time::Instant,
@@ -105,20 +106,16 @@ impl Gate {
 pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed: &Observed, plan: Plan) -> Done {
     let done = match plan.next {
         Next::Rest => return look(shell, key, observed, &plan.reads).await,
+        Next::Record(status) if ends_something(observed, &status) && !is_sure(shell, key, observed, &[]) => {
+            return look_anew(shell, key, observed).await;
+        }
         Next::Record(status) => {
             let outcome = write::status(shell, term, key, observed, &status).await;
             let object = Some(Object::Release(key.name.clone()));
             settle(shell, key, bascule_core::STATUS, "write the status of the Release", object, outcome)
         }
         Next::Act(steps) if steps.iter().any(is_grave) && !is_sure(shell, key, observed, &steps) => {
-            // Decided on what lists have shown. Once, before traffic or pods move: is it still so?
-            return match read::anew(shell, key, observed).await {
-                Ok(()) => Done::Acted,
-                Err(fault) => {
-                    remember(shell, key, "read/anew", "look at everything before something is moved", &fault);
-                    Done::Failed
-                }
-            };
+            return look_anew(shell, key, observed).await;
         }
         Next::Act(steps) => {
             let mut done = Done::Acted;
@@ -142,6 +139,23 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
     done
 }
 
+/// Decided on what lists have shown. Once, before traffic or pods move: is it still so?
+async fn look_anew(shell: &Arc<Shell>, key: &Key, observed: &Observed) -> Done {
+    match read::anew(shell, key, observed).await {
+        Ok(()) => Done::Acted,
+        Err(fault) => {
+            remember(shell, key, "read/anew", "look at everything before something is moved", &fault);
+            Done::Failed
+        }
+    }
+}
+
+/// A status that others go by: another version is the active one, or nobody watches the candidate any more.
+fn ends_something(observed: &Observed, next: &ReleaseStatus) -> bool {
+    let status = &observed.release.status;
+    status.active != next.active || (status.candidate.is_some() && next.candidate.is_none())
+}
+
 /// What is about to be moved was looked at. A Service whose record names a revision that the status does not know was moved by another
 /// process of ours, and it is the Release that is old: then it must be this very version that was read.
 fn is_sure(shell: &Shell, key: &Key, observed: &Observed, steps: &[Step]) -> bool {
@@ -159,7 +173,12 @@ fn is_sure(shell: &Shell, key: &Key, observed: &Observed, steps: &[Step]) -> boo
         return true;
     }
     let cache = shell.cache();
-    if steps.iter().any(is_strange) { cache.is_sure_of(key, &observed.release.resource_version) } else { cache.is_sure(key) }
+    let now = shell.clock.now();
+    if steps.iter().any(is_strange) {
+        cache.is_sure_of(key, &observed.release.resource_version, now)
+    } else {
+        cache.is_sure(key, now)
+    }
 }
 
 /// It moves traffic or pods.

@@ -17,6 +17,7 @@ mod shell;
 pub mod sources;
 mod tasks;
 pub mod telemetry;
+pub mod told;
 mod watch;
 mod worker;
 

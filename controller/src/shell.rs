@@ -16,7 +16,6 @@ use std::{
 use anyhow::Context as _;
 use bascule_core::Policy;
 use kube::Client;
-use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,6 +35,7 @@ use crate::{
         },
     },
     tasks::Tasks,
+    told::Told,
     watch, worker,
 };
 
@@ -86,7 +86,7 @@ pub(crate) struct Shell {
     pub(crate) gate: Gate,
     pub(crate) seed: u64,
     cache: Mutex<Cache>,
-    synced: watch_channel::Sender<bool>,
+    synced: Told<bool>,
     stopping: AtomicBool,
 }
 
@@ -103,19 +103,18 @@ impl Shell {
     }
 
     pub(crate) fn now_synced(&self) {
-        if !self.synced.send_replace(true) {
+        if !self.synced.tell(true) {
             tracing::info!("all watches have been read");
         }
     }
 
     pub(crate) fn is_synced(&self) -> bool {
-        *self.synced.borrow()
+        self.synced.now()
     }
 
     /// Waits until every watch has been read once: before that most is unknown, and there is nothing to decide.
     pub(crate) async fn until_synced(&self) {
-        // The sender is ours, so it cannot be gone.
-        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+        self.synced.until(|synced| *synced).await;
     }
 
     /// The caches are warm in every replica. What begins with leadership is work, and with it what a restart would forget.
@@ -181,7 +180,7 @@ impl Controller {
             leadership,
             seed: settings.seed,
             cache: Mutex::new(Cache::new(settings.seed)),
-            synced: watch_channel::Sender::new(false),
+            synced: Told::new(false),
             stopping: AtomicBool::new(false),
         });
         Ok(Self { shell, lease: settings.lease, listen: settings.listen, tasks })

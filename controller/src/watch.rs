@@ -99,6 +99,9 @@ impl Spawn<'_> {
     }
 }
 
+/// What says where traffic is and whether pods answer: nothing is moved by news of these that a broken watch may hold back.
+const MOVED_BY: [&str; 4] = [RELEASES.kind, SERVICES.kind, DEPLOYMENTS.kind, REPLICA_SETS.kind];
+
 async fn follow<K, T>(shell: &Arc<Shell>, api: Api<K>, config: watcher::Config, kept: &Kept<K, T>)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -115,6 +118,9 @@ where
             }
             Err(error) => {
                 failures += 1;
+                if MOVED_BY.contains(&kept.kind) {
+                    shell.cache().blind_for(kept.kind);
+                }
                 shell.metrics.watch_failed(kept.kind);
                 if failures == 1 || failures % 20 == 0 {
                     tracing::warn!(kind = kept.kind, failures, error = %error, "the watch failed; it is tried again");
@@ -129,6 +135,10 @@ fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>
     let listed = matches!(event, Event::InitDone);
     let changes = {
         let mut cache = shell.cache();
+        // The beginning of a list shows nothing yet.
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            cache.sees(kept.kind);
+        }
         let table = (kept.table)(&mut cache);
         let changes = match event {
             Event::Init => {

@@ -72,7 +72,7 @@ pub(super) async fn anew(shell: &Arc<Shell>, key: &Key, observed: &Observed) -> 
     let mut cache = shell.cache();
     cache.show_deployments(key, &deployments.items, version(deployments.metadata.resource_version.as_deref()));
     cache.show_replica_sets(key, &sets.items, version(sets.metadata.resource_version.as_deref()));
-    cache.now_sure(key);
+    cache.now_sure(key, shell.clock.now());
     Ok(())
 }
 

@@ -6,7 +6,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
+
+use crate::told::Told;
 
 /// One uninterrupted time of leadership. What was decided in one is not carried out in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,7 +18,7 @@ pub(crate) struct Term(u64);
 pub(crate) struct Leadership {
     hold: Arc<Mutex<Hold>>,
     /// What everybody has been told; may be a moment behind `hold`.
-    told: Arc<watch::Sender<Option<Term>>>,
+    told: Arc<Told<Option<Term>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,7 @@ impl Leadership {
     }
 
     fn new(hold: Hold, told: Option<Term>) -> Self {
-        Self { hold: Arc::new(Mutex::new(hold)), told: Arc::new(watch::Sender::new(told)) }
+        Self { hold: Arc::new(Mutex::new(hold)), told: Arc::new(Told::new(told)) }
     }
 
     fn hold(&self) -> MutexGuard<'_, Hold> {
@@ -72,23 +74,16 @@ impl Leadership {
 
     /// The term that was begun last, when it has begun.
     pub(crate) async fn gained(&self) -> Term {
-        let mut told = self.told.subscribe();
         loop {
-            let now = *told.borrow_and_update();
-            if let Some(term) = now {
+            if let Some(term) = self.told.until(Option::is_some).await {
                 return term;
-            }
-            if told.changed().await.is_err() {
-                // The sender is ours, so it cannot be gone.
-                std::future::pending::<()>().await;
             }
         }
     }
 
     /// When everybody has been told that this term is over.
     pub(crate) async fn over(&self, term: Term) {
-        // The sender is ours, so it cannot be gone.
-        let _ = self.told.subscribe().wait_for(|told| *told != Some(term)).await;
+        self.told.until(|told| *told != Some(term)).await;
     }
 
     /// From now on [`Self::holds`] answers by this; the others have not been told yet.
@@ -96,7 +91,7 @@ impl Leadership {
     /// One lock for the answer and for the count of terms: if anybody was refused because the time had run out, the next one is
     /// another term, and begins with everything being looked at again.
     pub(crate) fn set(&self, until: Option<Instant>) -> Turn {
-        let told = *self.told.borrow();
+        let told = self.told.now();
         let mut hold = self.hold();
         let now = Instant::now();
         match until.filter(|until| now < *until) {
@@ -113,7 +108,7 @@ impl Leadership {
     }
 
     pub(crate) fn tell(&self, term: Option<Term>) {
-        self.told.send_replace(term);
+        self.told.tell(term);
     }
 }
 

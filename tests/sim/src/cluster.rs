@@ -47,9 +47,8 @@ impl Wishes {
 pub async fn run(server: Arc<Server>, seed: u64) {
     let mut chance = Chance::part(seed, "cluster");
     let mut started = BTreeMap::new();
-    let mut versions = server.versions();
     loop {
-        versions.mark_unchanged();
+        let version = server.version();
         let wishes = wishes(&server, &mut started);
         if let Some(request) = chance.pick(&wishes.requests) {
             // Caches of these controllers lag a little too.
@@ -60,7 +59,7 @@ pub async fn run(server: Arc<Server>, seed: u64) {
         let wake = wishes.wake.map(|at| Duration::try_from(at.duration_since(server.now())).unwrap_or_default());
         tokio::select! {
             biased;
-            _ = versions.changed() => {}
+            () = server.until_newer(version) => {}
             () = tokio::time::sleep(wake.unwrap_or(Duration::from_secs(3_600))) => {}
         }
     }

@@ -12,10 +12,10 @@ use bascule_controller::{
     Controller, Lookout, Settings,
     clock::Clock,
     lease::{self, Settings as Lease, Times},
+    told::Told,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
-    sync::watch,
     task::{AbortHandle, JoinHandle},
     time::Instant,
 };
@@ -32,9 +32,9 @@ pub struct Life {
     replica: usize,
     number: u64,
     dead: AtomicBool,
-    died: watch::Sender<bool>,
+    died: Told<bool>,
     task: Mutex<Option<AbortHandle>>,
-    cuts: watch::Sender<u64>,
+    cuts: Told<u64>,
     frozen_until: Mutex<Option<Instant>>,
 }
 
@@ -44,9 +44,9 @@ impl Life {
             replica,
             number,
             dead: AtomicBool::new(false),
-            died: watch::Sender::new(false),
+            died: Told::new(false),
             task: Mutex::new(None),
-            cuts: watch::Sender::new(0),
+            cuts: Told::new(0),
             frozen_until: Mutex::new(None),
         })
     }
@@ -70,28 +70,25 @@ impl Life {
             if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
             }
-            self.died.send_replace(true);
+            self.died.tell(true);
         }
     }
 
-    pub fn deaths(&self) -> watch::Receiver<bool> {
-        self.died.subscribe()
+    pub async fn until_dead(&self) {
+        self.died.until(|dead| *dead).await;
     }
 
     pub fn cuts(&self) -> u64 {
-        *self.cuts.borrow()
+        self.cuts.now()
     }
 
     /// All watches of it end.
     pub fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
+        self.cuts.tell(self.cuts.now() + 1);
     }
 
-    pub fn until_cut(&self, known: u64) -> impl Future<Output = ()> + use<> {
-        let mut cuts = self.cuts.subscribe();
-        async move {
-            let _ = cuts.wait_for(|cuts| *cuts != known).await;
-        }
+    pub async fn until_cut(&self, known: u64) {
+        self.cuts.until(|cuts| *cuts != known).await;
     }
 
     pub fn is_parted(&self, server: &Server) -> bool {

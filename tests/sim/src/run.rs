@@ -193,12 +193,11 @@ const RESYNCED: Duration = Duration::from_secs(1_000);
 /// It must come to rest within this time.
 const LONGEST: SignedDuration = SignedDuration::from_mins(40);
 
-/// How much older than usual a decision's knowledge may be.
+/// How much older than usual a decision's knowledge may be. Older lists are no excuse: before something is moved it is looked at.
 fn slack(faults: &[Fault]) -> SignedDuration {
     let late = |fault: &Fault| match &fault.what {
         What::Delay(late) | What::DelayReply(late) | What::Freeze(late) | What::Partition(late) => *late,
         What::Lag { late, length, .. } => late + length,
-        What::StaleLists { age, .. } => *age,
         // The process gives up after 9 s, and comes back to it a little later.
         What::Lose | What::LoseReply => 12_000,
         _ => 0,

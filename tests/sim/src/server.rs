@@ -8,8 +8,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bascule_controller::told::Told;
 use jiff::{SignedDuration, Timestamp};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     api::{Api, Reply, Request},
@@ -51,7 +52,7 @@ pub struct Inside {
 #[derive(Debug)]
 pub struct Server {
     inside: Mutex<Inside>,
-    version: watch::Sender<u64>,
+    version: Told<u64>,
     start: Instant,
     begin: Timestamp,
 }
@@ -69,7 +70,7 @@ impl Server {
         };
         Arc::new(Self {
             inside: Mutex::new(inside),
-            version: watch::Sender::new(0),
+            version: Told::new(0),
             start: Instant::now(),
             begin: BEGIN.parse().unwrap_or(Timestamp::UNIX_EPOCH),
         })
@@ -89,9 +90,13 @@ impl Server {
         self.begin + self.elapsed()
     }
 
-    /// Told of every commit.
-    pub fn versions(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// The last commit.
+    pub fn version(&self) -> u64 {
+        self.version.now()
+    }
+
+    pub async fn until_newer(&self, than: u64) {
+        self.version.until(|version| *version != than).await;
     }
 
     pub fn carry_out(&self, request: &Request) -> Reply {
@@ -119,8 +124,8 @@ impl Server {
         }
         *seen = api.store.log().len();
         drop(inside);
-        if *self.version.borrow() != version {
-            self.version.send_replace(version);
+        if self.version() != version {
+            self.version.tell(version);
         }
         reply
     }

@@ -109,11 +109,10 @@ impl Stage for SimStage {
     }
 
     async fn pause(&mut self) {
-        let mut versions = self.server.versions();
-        versions.mark_unchanged();
+        let version = self.server.version();
         tokio::select! {
             biased;
-            _ = versions.changed() => {}
+            () = self.server.until_newer(version) => {}
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
     }

@@ -39,8 +39,7 @@ pub async fn revive(server: Arc<Server>, replica: Arc<Replica>, seed: u64) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let mut deaths = life.deaths();
-        let _ = deaths.wait_for(|dead| *dead).await;
+        life.until_dead().await;
         let pause = Duration::from_millis(chance.between(20, 1_500));
         server.inside().oracle.hinder_until(server.elapsed() + SignedDuration::try_from(pause).unwrap_or_default());
         tokio::time::sleep(pause).await;

@@ -61,12 +61,12 @@ enum Found {
 
 impl Watcher {
     async fn next(&mut self) -> Option<Vec<u8>> {
-        let mut versions = self.server.versions();
+        let (server, life) = (self.server.clone(), self.life.clone());
         loop {
             if self.over {
                 return None;
             }
-            versions.mark_unchanged();
+            let version = server.version();
             match self.find() {
                 Found::Line(line, last) => {
                     self.over = last;
@@ -81,11 +81,10 @@ impl Watcher {
                 }
                 Found::Nothing => {}
             }
-            let cut = self.life.until_cut(self.cuts);
             tokio::select! {
                 biased;
-                () = cut => return None,
-                _ = versions.changed() => {}
+                () = life.until_cut(self.cuts) => return None,
+                () = server.until_newer(version) => {}
                 () = tokio::time::sleep_until(self.ends) => return None,
                 () = tokio::time::sleep(BOOKMARK_EVERY) => {
                     let version = self.server.inside().api.store.version();

@@ -60,6 +60,10 @@ impl World {
                 }
                 ended
             }
+            Next::Record(status) if ends_something(observed, &status) && !self.is_sure(observed, &[]) => {
+                self.read_anew(observed);
+                return true;
+            }
             Next::Record(status) => {
                 let object = Some((Kind::Release, String::new()));
                 self.request(bascule_core::STATUS, object, |world| world.record(observed, *status, &plan.notes))
@@ -387,6 +391,12 @@ impl World {
         self.templates.remove(name);
         self.sets.retain(|_, set| set.owner != name);
     }
+}
+
+/// As in the shell: a status that others go by.
+fn ends_something(observed: &Observed, next: &bascule_crds::ReleaseStatus) -> bool {
+    let status = &observed.release.status;
+    status.active != next.active || (status.candidate.is_some() && next.candidate.is_none())
 }
 
 /// It moves traffic or pods.

@@ -59,6 +59,9 @@ struct Arguments {
     mutants: bool,
 }
 
+/// Of the sampled runs those whose seed is a multiple of this are played a second time, to compare the histories.
+const PLAYED_TWICE: u64 = 20;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if std::env::var("BASCULE_LOG").is_ok() {
@@ -107,9 +110,12 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
     let said = AtomicU64::new(0);
     let differ = AtomicU64::new(0);
     let told = |run: &Run, outcome: &Outcome| {
-        if arguments.stories && run.play().text() != outcome.text() {
+        let twice =
+            arguments.stories || arguments.kept || run.seed.is_multiple_of(PLAYED_TWICE) || !outcome.violations.is_empty();
+        if twice && run.play().text() != outcome.text() {
             differ.fetch_add(1, Ordering::Relaxed);
-            println!("{} with seed {} has another history the second time", run.scenario.name, run.seed);
+            let replay = serde_json::to_string(run).unwrap_or_default().replace('\'', "'\\''");
+            println!("{} has another history the second time:\n  hack/sim --replay '{replay}' --history\n", run.scenario.name);
         }
         if !outcome.violations.is_empty() && said.fetch_add(1, Ordering::Relaxed) < 10 {
             tell(run, outcome, arguments);
@@ -117,8 +123,9 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
     };
     let tally = campaign::play(count, arguments.threads, run, told);
     let spent = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(begin);
-    report(&tally, spent.as_secs_f64(), arguments);
-    Ok(tally.failed.is_empty() && differ.into_inner() == 0)
+    let differ = differ.into_inner();
+    report(&tally, differ, spent.as_secs_f64(), arguments);
+    Ok(tally.failed.is_empty() && differ == 0)
 }
 
 /// A line for each mistake; true when all are caught.
@@ -174,13 +181,13 @@ fn tell(run: &Run, outcome: &Outcome, arguments: &Arguments) {
     );
 }
 
-fn report(tally: &Tally, secs: f64, arguments: &Arguments) {
+fn report(tally: &Tally, differ: u64, secs: f64, arguments: &Arguments) {
     #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
     let rate = tally.runs as f64 / secs.max(0.001);
     if arguments.json {
         let faults: BTreeMap<_, _> = tally.faults.iter().collect();
         let object = json!({
-            "runs": tally.runs, "steps": tally.steps, "violations": tally.failed.len(), "virtual_hours": tally.virtual_hours(),
+            "runs": tally.runs, "steps": tally.steps, "violations": tally.failed.len(), "differing": differ, "virtual_hours": tally.virtual_hours(),
             "faults": faults, "runs_per_second": (rate * 10.0).round() / 10.0,
         });
         println!("{object}");
@@ -190,6 +197,7 @@ fn report(tally: &Tally, secs: f64, arguments: &Arguments) {
     println!("steps              {:>10}   requests that were carried out", tally.steps);
     println!("virtual hours      {:>10}", tally.virtual_hours());
     println!("runs per second    {rate:>10.1}   on {} threads", arguments.threads);
+    println!("differing          {differ:>10}   histories that were another the second time");
     println!("violations         {:>10}", tally.failed.len());
     let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
     for (run, _) in &tally.failed {

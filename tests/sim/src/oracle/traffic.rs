@@ -80,5 +80,9 @@ pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: 
     });
     let wanted =
         candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
-    on_it && wanted && !workloads::wants_none(release) && ready(text(candidate, "/track")) == 0 && ready(text(previous, "/track")) > 0
+    on_it
+        && wanted
+        && !workloads::wants_none(release)
+        && ready(text(candidate, "/track")) == 0
+        && ready(text(previous, "/track")) > 0
 }
