@@ -142,19 +142,20 @@ pub struct Hunt {
     pub caught: Option<(u64, String)>,
 }
 
-/// Makes the mistake, and plays runs until one catches it: the stories first, then crash points and sampled ones.
+/// Makes the mistake, and plays runs until one catches it: what has failed once, then stories and sampled runs by turns.
 #[cfg(feature = "mutants")]
-pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories: &[Scenario]) -> Hunt {
+pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories: &[Scenario], kept: &[Run]) -> Hunt {
     bascule_core::mutant::set(Some(mutant));
     let mut caught = None;
     for number in 0..most {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         // A story without a fault shows most mistakes; the others need bad luck.
         let story = stories.get(index / 2).filter(|_| number % 2 == 0);
-        let run = story.map_or_else(
-            || sampled(seed, number, stories),
-            |story| Run { scenario: story.clone(), seed: seed + number, faults: Vec::new(), election: false },
-        );
+        let run = match (kept.get(index), story) {
+            (Some(run), _) => run.clone(),
+            (None, Some(story)) => Run { scenario: story.clone(), seed: seed + number, faults: Vec::new(), election: false },
+            (None, None) => sampled(seed, number, stories),
+        };
         let outcome = run.play();
         let Some(first) = outcome.violations.first() else { continue };
         // What fails without the mistake as well has not caught it.
@@ -173,7 +174,7 @@ pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories:
 
 /// All mistakes, on so many threads.
 #[cfg(feature = "mutants")]
-pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario]) -> Vec<Hunt> {
+pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario], kept: &[Run]) -> Vec<Hunt> {
     let all = bascule_core::mutant::Mutant::ALL;
     let next = AtomicU64::new(0);
     let found = Mutex::new(BTreeMap::new());
@@ -183,7 +184,7 @@ pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario]) -> Vec<
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(mutant) = usize::try_from(number).ok().and_then(|index| all.get(index)) else { return };
-                    let hunt = hunt(*mutant, seed, most, stories);
+                    let hunt = hunt(*mutant, seed, most, stories, kept);
                     found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, hunt);
                 }
             });

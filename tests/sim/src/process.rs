@@ -179,6 +179,7 @@ impl Replica {
     }
 
     /// Starts a process, unless one is alive.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "these settings are ours")]
     pub fn start(&self) {
         self.wanted.store(true, Ordering::Relaxed);
         if self.life().is_some_and(|life| !life.is_dead()) {
@@ -205,7 +206,6 @@ impl Replica {
             policy: bascule_core::Policy::default(),
         };
         let clock = Arc::new(SkewedClock { server: self.server.clone(), skew: self.skew.clone() });
-        #[expect(clippy::expect_used, reason = "these settings are ours")]
         let controller = Controller::new(client, settings, clock).expect("put the controller together");
         let lookout = controller.lookout();
         let until = stop.clone();

@@ -15,9 +15,8 @@ use std::{
 };
 
 use bascule_controller::{
-    Settings, client,
+    Controller, Settings, client,
     clock::Clock,
-    run,
     sources::registry::{Fetch, LookupError, Question},
 };
 use bascule_core::{Policy, image::Digest};
@@ -108,7 +107,8 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         policy: Policy::default(),
     };
     let stop = CancellationToken::new();
-    let controller = run(client::over(service), settings, Arc::new(PausedClock::default()), stop.clone());
+    let controller =
+        async { Controller::new(client::over(service), settings, Arc::new(PausedClock::default()))?.run(stop.clone()).await };
     let both = async {
         let names = ["listed", "late"].map(|name| format!("{CALM}/{name}"));
         let _ = tokio::time::timeout(PATIENCE, asked.wait_for(|asked| names.iter().all(|name| asked.contains(name)))).await;

@@ -85,7 +85,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut stories = campaign::stories()?;
     #[cfg(feature = "mutants")]
     if arguments.mutants {
-        return Ok(mutants(arguments, &stories));
+        return Ok(mutants(arguments, &stories, &campaign::kept()?));
     }
     if let Some(name) = &arguments.story {
         stories.retain(|story| story.name == *name);
@@ -130,8 +130,8 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
 
 /// A line for each mistake; true when all are caught.
 #[cfg(feature = "mutants")]
-fn mutants(arguments: &Arguments, stories: &[bascule_scenarios::Scenario]) -> bool {
-    let hunts = campaign::hunts(arguments.seed, arguments.runs, arguments.threads, stories);
+fn mutants(arguments: &Arguments, stories: &[bascule_scenarios::Scenario], kept: &[Run]) -> bool {
+    let hunts = campaign::hunts(arguments.seed, arguments.runs, arguments.threads, stories, kept);
     let survivors: Vec<String> = hunts.iter().filter(|it| it.caught.is_none()).map(|it| format!("{:?}", it.mutant)).collect();
     if arguments.json {
         let caught = hunts.len() - survivors.len();
