@@ -164,18 +164,7 @@ impl Decision<'_> {
         let cause =
             bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, &services, committed));
         match cause {
-            Some(cause) if committed => match self.home_answers() {
-                Some(true) => {
-                    self.steer(&services.seen, &home, Move::Decided, &cause.to_record(candidate));
-                    return;
-                }
-                // A bad version is better than none: it gets the rest of the traffic, and the bake says what it is worth.
-                Some(false) => {}
-                None => {
-                    self.quiet = true;
-                    return;
-                }
-            },
+            Some(cause) if committed => return self.leave(candidate, &services, &home, cause),
             // A Service that cannot be seen may already be on the candidate: first look, then give up.
             Some(Cause::Rejected(reason, message)) if !services.unknown => {
                 self.reject(candidate, reason, &message);
@@ -196,6 +185,7 @@ impl Decision<'_> {
                 self.wait("Suspended", format!("suspended: {} is ready and gets no traffic", candidate.version));
             }
             // Some of the Services are on it and all its pods are well: the rest follows, whatever else has changed.
+            _ if committed && self.health(candidate, Proved::AllThatRun) == Health::Unknown => self.quiet = true,
             _ if committed => {
                 if self.steer(&services.seen, &goal, Move::Decided, "released") && services.are_complete() {
                     self.commit(candidate);
@@ -223,6 +213,46 @@ impl Decision<'_> {
             Readiness::Unknown(_) => {
                 self.steer(&services.seen, &home, Move::Heal, "healed");
             }
+        }
+    }
+
+    /// Some of the Services are on it, and it is to be given up: back, if somebody answers there. Where nobody does, a version whose pods are
+    /// well gets the rest of the traffic, and the bake goes on from there. While nobody is well nothing is moved, until time or a person
+    /// ends it: then it is the last settled version's turn.
+    fn leave(&mut self, candidate: &Candidate, services: &Services<'_>, home: &Target, cause: Cause) {
+        let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
+        let over = self.abort.is_some() || self.now >= self.deadline(candidate);
+        match (self.home_answers(), self.health(candidate, Proved::AllThatRun)) {
+            // The way back asks the new version nothing.
+            (Some(true), _) => {
+                self.steer(&services.seen, home, Move::Decided, &cause.to_record(candidate));
+            }
+            (None, _) | (_, Health::Unknown) => self.quiet = true,
+            (Some(false), Health::Good) => {
+                let there = self.steer(&services.seen, &goal, Move::Decided, "released") && services.are_complete();
+                if there || over {
+                    self.commit_in_place(candidate, cause);
+                } else {
+                    self.look_at(self.deadline(candidate));
+                }
+            }
+            (Some(false), Health::Bad(why)) if !over => {
+                self.wait("WayBackNotAvailable", format!("{why}, and there is no version with ready pods to return to"));
+                self.look_at(self.deadline(candidate));
+            }
+            (Some(false), Health::Bad(_)) if *home == Target::Nowhere => self.commit_in_place(candidate, cause),
+            (Some(false), Health::Bad(_)) => {
+                self.steer(&services.seen, home, Move::Decided, &cause.to_record(candidate));
+            }
+        }
+    }
+
+    /// It is given up and keeps the traffic that it has: there is nowhere to go. The bake ends it; without one it is over now.
+    fn commit_in_place(&mut self, candidate: &Candidate, cause: Cause) {
+        self.commit(candidate);
+        if let (Cause::Rejected(reason, message), None) = (cause, &self.next.candidate) {
+            self.reject(candidate, reason, &format!("{message}; there is no good version to return to, so traffic stays"));
+            self.record_abort();
         }
     }
 
@@ -257,7 +287,9 @@ impl Decision<'_> {
         };
         let refuses = self.observed.troubles.iter().find(|trouble| unmoved(&trouble.target));
         let lacks = (services.are_known() && !services.are_complete()).then(|| self.hindrance()).flatten();
-        refuses.map(|trouble| trouble.message.clone()).or(lacks)
+        let leaves = services.seen.iter().find(|service| service.deleting && !goal.reached_by(service));
+        let leaves = || leaves.map(|service| format!("Service {} is being deleted", service.name));
+        refuses.map(|trouble| trouble.message.clone()).or(lacks).or_else(leaves)
     }
 
     fn deadline(&self, candidate: &Candidate) -> Timestamp {

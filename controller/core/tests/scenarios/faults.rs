@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     settled, with,
-    world::{World, spec},
+    world::{Hand, World, spec},
 };
 
 #[test]
@@ -118,6 +118,35 @@ fn a_candidate_whose_deployment_is_gone_in_the_middle_of_a_switch_gets_no_more_t
     assert!(!world.writes.iter().any(|write| write == "route web green"), "{:?}", world.writes);
     assert_eq!((world.selected("api"), world.selected("web")), (Some("blue"), Some("blue")));
     assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);
+}
+
+#[test]
+fn while_nobody_is_well_in_the_middle_of_a_switch_nothing_is_moved_until_the_deadline() {
+    let mut world = in_the_middle_of_a_switch("v2");
+    world.meddle(&Hand::KillActive, "web", "web");
+    world.meddle(&Hand::KillCandidate, "web", "web");
+    world.restart();
+    world.writes.clear();
+    world.pass(30);
+    assert!(!world.writes.iter().any(|write| write.starts_with("route")), "{:?}", world.writes);
+    assert_eq!(world.ready().1, "WayBackNotAvailable");
+    world.pass(60);
+    assert_eq!((world.selected("api"), world.selected("web"), world.candidate()), (Some("blue"), Some("blue"), None));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);
+}
+
+#[test]
+fn an_abort_in_the_middle_of_a_switch_with_nowhere_to_go_is_answered() {
+    let mut world = in_the_middle_of_a_switch("v2");
+    world.meddle(&Hand::KillActive, "web", "web");
+    world.remove_service("web");
+    world.operate(&json!({"release": "web", "type": "Abort", "by": "ada"}));
+    world.restart();
+    world.pass(300);
+    assert_eq!((world.selected("api"), world.candidate()), (Some("green"), None));
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::Aborted);
+    assert!(world.operations[0].answered);
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl World {
             return self.oracle.broken(Rule::S1, || format!("{revision} is neither active nor the candidate: {step:?}"));
         };
         let begun = traffic(observed).any(|service| recorded(service, candidate.track, &candidate.revision));
-        let ready = is_ready(observed, candidate);
-        self.oracle.must(begun || ready, Rule::S1, || format!("{} was not seen to be ready", candidate.version));
+        let ready = is_ready(observed, candidate) || (begun && is_well(observed, candidate));
+        self.oracle.must(ready, Rule::S1, || format!("{} was not seen to be ready", candidate.version));
     }
 
     /// S5: what moves traffic or destroys names exactly what was seen.
@@ -225,6 +225,15 @@ fn needed(observed: &Observed, candidate: &Candidate, workload: &str) -> i32 {
     let recorded = candidate.workloads.iter().find(|it| it.name == workload).map_or(0, |it| it.replicas);
     let deployment = observed.deployments.known().and_then(|them| them.get(&candidate.track.deployment(workload)));
     recorded.min(deployment.map_or(recorded, |it| it.replicas))
+}
+
+/// Some of the traffic is on it already, and every pod of it that should run does.
+fn is_well(observed: &Observed, candidate: &Candidate) -> bool {
+    let (Some(deployments), Some(_)) = (observed.deployments.known(), observed.replica_sets.known()) else { return false };
+    candidate.workloads.iter().all(|record| {
+        let deployment = deployments.get(&candidate.track.deployment(&record.name));
+        deployment.is_some_and(|it| available(observed, candidate, &record.name) >= it.replicas)
+    })
 }
 
 /// Every workload runs the candidate and nothing else, with all its pods, and as many as the active version has.
