@@ -6,12 +6,16 @@
 mod snapshot;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bascule_core::{Check, Deployment, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use table::{Change, Seen, Table};
+use tokio::time::Instant;
 
 use crate::{
     queue::{
@@ -38,8 +42,8 @@ pub(crate) struct Cache {
     confirmed: BTreeMap<String, i64>,
     /// By Release: what only this process knows.
     memory: BTreeMap<Key, Memory>,
-    /// Kinds whose watch has failed, and has shown nothing since.
-    blind: BTreeSet<&'static str>,
+    /// Kinds whose watch has failed and has shown nothing since, and until when the next attempt would have failed as well.
+    blind: BTreeMap<&'static str, Instant>,
     random: Random,
 }
 
@@ -60,7 +64,7 @@ struct Memory {
 struct Sure {
     /// The version of the Release.
     version: String,
-    at: Timestamp,
+    at: Instant,
 }
 
 /// A step that fails since then, so many times in a row.
@@ -83,7 +87,7 @@ pub(crate) enum Patience {
 /// The API server may ask for silence that long before a person should know.
 const SILENCE: SignedDuration = SignedDuration::from_secs(10);
 /// How long what was read is good enough to move something by, while a watch is broken: one decision and its steps.
-const SURE_WHILE_BLIND: SignedDuration = SignedDuration::from_secs(2);
+const SURE_WHILE_BLIND: Duration = Duration::from_secs(2);
 /// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
 const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -114,7 +118,7 @@ impl Cache {
             namespaces: Table::default(),
             confirmed: BTreeMap::new(),
             memory: BTreeMap::new(),
-            blind: BTreeSet::new(),
+            blind: BTreeMap::new(),
             random: Random::new(seed),
         }
     }
@@ -279,23 +283,23 @@ impl Cache {
     }
 
     /// Whether what is known of this Release is not older than this process, its term, its lists and the last failure of a watch.
-    pub(crate) fn is_sure(&self, key: &Key, now: Timestamp) -> bool {
+    pub(crate) fn is_sure(&self, key: &Key, now: Instant) -> bool {
         self.sure(key, now).is_some()
     }
 
     /// Whether this very version of the Release was read and not only watched.
-    pub(crate) fn is_sure_of(&self, key: &Key, version: &str, now: Timestamp) -> bool {
+    pub(crate) fn is_sure_of(&self, key: &Key, version: &str, now: Instant) -> bool {
         self.sure(key, now).is_some_and(|sure| sure.version == version)
     }
 
-    fn sure(&self, key: &Key, now: Timestamp) -> Option<&Sure> {
+    fn sure(&self, key: &Key, now: Instant) -> Option<&Sure> {
         let sure = self.memory.get(key)?.sure.as_ref()?;
         // While nothing tells of changes, what was read gets old.
-        let is_fresh = sure.at <= now && now < sure.at + SURE_WHILE_BLIND;
-        (self.blind.is_empty() || is_fresh).then_some(sure)
+        let is_blind = self.blind.values().any(|until| now < *until);
+        (!is_blind || now < sure.at + SURE_WHILE_BLIND).then_some(sure)
     }
 
-    pub(crate) fn now_sure(&mut self, key: &Key, now: Timestamp) {
+    pub(crate) fn now_sure(&mut self, key: &Key, now: Instant) {
         let version = self.releases.get(&key.namespace, &key.name).map(|release| release.resource_version().to_owned());
         self.memory(key).sure = version.map(|version| Sure { version, at: now });
     }
@@ -307,9 +311,10 @@ impl Cache {
         }
     }
 
-    /// The watch of this kind shows nothing any more, and what has happened since is not known.
-    pub(crate) fn blind_for(&mut self, kind: &'static str) {
-        self.blind.insert(kind);
+    /// The watch of this kind shows nothing any more, and what has happened since is not known. One that is begun again says nothing as
+    /// long as nothing happens: it works when no failure has come by `until`.
+    pub(crate) fn blind_for(&mut self, kind: &'static str, until: Instant) {
+        self.blind.insert(kind, until);
         self.listed_again();
     }
 

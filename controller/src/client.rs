@@ -17,7 +17,7 @@ use kube::{
 use tower::{BoxError, Layer, Service};
 
 /// Longer than an API server under load needs, shorter than a person who waits for a rollback accepts.
-const ANSWER_WITHIN: Duration = Duration::from_secs(9);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 /// An API server that is there accepts connections at once.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 

@@ -38,6 +38,9 @@ pub(crate) use write::{answer, describe, prune};
 /// Requests at the same time: enough to keep an API server busy, few enough not to be its storm.
 const WRITES_AT_ONCE: usize = 32;
 
+/// So long after a decision its write may still go out.
+const GOOD_FOR: Duration = Duration::from_millis(500);
+
 /// What a plan came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
@@ -68,9 +71,14 @@ impl Gate {
 
     /// Sends what was decided in `term`, if it still is that term at the moment of sending.
     async fn send<T>(&self, term: Term, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Fault> {
+        let asked = Instant::now();
         let _place = self.pass().await;
         if !self.leadership.holds(term) {
             return Err(Fault::Deposed);
+        }
+        // Whoever has waited long goes by old news.
+        if asked.elapsed() > GOOD_FOR {
+            return Err(Fault::Behind);
         }
         // A future does nothing before it is asked: the request is made from here on.
         tokio::select! {
@@ -173,7 +181,7 @@ fn is_sure(shell: &Shell, key: &Key, observed: &Observed, steps: &[Step]) -> boo
         return true;
     }
     let cache = shell.cache();
-    let now = shell.clock.now();
+    let now = Instant::now();
     if steps.iter().any(is_strange) {
         cache.is_sure_of(key, &observed.release.resource_version, now)
     } else {
@@ -265,6 +273,16 @@ mod tests {
     async fn the_leader_writes() {
         let (gate, _, term) = gate();
         assert_eq!(gate.send(term, async { Ok(7) }).await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_decided_long_before_the_gate_opened_is_decided_again() {
+        let leadership = Leadership::sole();
+        let gate = Gate::new(leadership.clone());
+        let term = leadership.gained().await;
+        gate.close_for(Duration::from_secs(3)).await;
+        assert!(matches!(gate.send(term, async { Ok(()) }).await, Err(Fault::Behind)));
+        assert!(gate.send(term, async { Ok(()) }).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The shell around the core: watches fill a cache, a queue hands out keys, workers ask the core, `execute` writes.
 //!
-//! Everything comes in through [`Controller::start`]'s arguments, so that a test can drive the production shell with its own API server and clock.
+//! Everything comes in through [`Controller::new`]'s arguments, so that a test can drive the production shell with its own API server and clock.
 
 mod cache;
 pub mod client;

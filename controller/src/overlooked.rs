@@ -36,6 +36,7 @@ pub(crate) fn overlooked(shell: &Shell, key: &Key, patience: Duration) -> Option
     }
     let plan = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))).ok()?;
     match plan.next {
+        // Reads alone are not due: an answer that has got old is asked for again when somebody looks, and not before.
         Next::Rest => {
             let at = plan.wake.filter(|at| !shell.queue.will_look(key, until(now, *at) + patience))?;
             Some(format!("a look at {at}"))

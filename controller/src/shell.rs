@@ -294,6 +294,13 @@ fn resolver(client: &Client, settings: &Settings) -> anyhow::Result<Resolver> {
     Ok(Resolver::new(registry, file, secrets))
 }
 
+/// What is due and nobody will look at, also a moment later: what a watch has just shown is pushed right after.
+async fn still_overlooked(shell: &Shell, key: &Key) -> Option<String> {
+    overlooked(shell, key, OVERLOOKED_AFTER)?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    overlooked(shell, key, OVERLOOKED_AFTER)
+}
+
 /// Pushes every key once in a while, spread over the whole time so that nothing comes in waves.
 async fn resync(shell: Arc<Shell>, end: CancellationToken) {
     loop {
@@ -305,7 +312,7 @@ async fn resync(shell: Arc<Shell>, end: CancellationToken) {
         let keys = shell.cache().keys();
         let step = RESYNC / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX) / 2;
         for key in keys {
-            if let Some(due) = overlooked(&shell, &key, OVERLOOKED_AFTER) {
+            if let Some(due) = still_overlooked(&shell, &key).await {
                 tracing::error!(release = %key, due, "this was due, and nobody would have looked: a mistake in the controller; going on now");
                 shell.metrics.overlooked();
             }

@@ -9,7 +9,7 @@ pub(crate) mod kept;
 pub(crate) mod kinds;
 mod lenient;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use bascule_crds::names;
 use futures::StreamExt as _;
@@ -20,10 +20,12 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::{self, Cache, Change, Seen, Table},
+    client,
     queue::{
         Key, Lane,
         backoff::{Random, pause},
@@ -99,6 +101,9 @@ impl Spawn<'_> {
     }
 }
 
+/// A busy machine may be so late with a failure.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// What says where traffic is and whether pods answer: nothing is moved by news of these that a broken watch may hold back.
 const MOVED_BY: [&str; 4] = [RELEASES.kind, SERVICES.kind, DEPLOYMENTS.kind, REPLICA_SETS.kind];
 
@@ -118,14 +123,15 @@ where
             }
             Err(error) => {
                 failures += 1;
-                if MOVED_BY.contains(&kept.kind) {
-                    shell.cache().blind_for(kept.kind);
-                }
                 shell.metrics.watch_failed(kept.kind);
                 if failures == 1 || failures % 20 == 0 {
                     tracing::warn!(kind = kept.kind, failures, error = %error, "the watch failed; it is tried again");
                 }
-                tokio::time::sleep(pause(failures, &mut random)).await;
+                let pause = pause(failures, &mut random);
+                if MOVED_BY.contains(&kept.kind) {
+                    shell.cache().blind_for(kept.kind, Instant::now() + pause + client::ANSWER_WITHIN + SLOW);
+                }
+                tokio::time::sleep(pause).await;
             }
         }
     }

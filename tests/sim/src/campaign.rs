@@ -149,13 +149,14 @@ pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories:
     let mut caught = None;
     for number in 0..most {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
-        // A story without a fault shows most mistakes; the others need bad luck.
-        let story = stories.get(index / 2).filter(|_| number % 2 == 0);
-        let run = match (kept.get(index), story) {
-            (Some(run), _) => run.clone(),
-            (None, Some(story)) => Run { scenario: story.clone(), seed: seed + number, faults: Vec::new(), election: false },
-            (None, None) => sampled(seed, number, stories),
-        };
+        let run = kept.get(index).cloned().unwrap_or_else(|| {
+            let index = index - kept.len();
+            // A story without a fault shows most mistakes; the others need bad luck.
+            let story = stories.get(index / 2).filter(|_| index.is_multiple_of(2));
+            let calm =
+                |story: &Scenario| Run { scenario: story.clone(), seed: seed + number, faults: Vec::new(), election: false };
+            story.map_or_else(|| sampled(seed, number, stories), calm)
+        });
         let outcome = run.play();
         let Some(first) = outcome.violations.first() else { continue };
         // What fails without the mistake as well has not caught it.

@@ -39,6 +39,8 @@ pub struct Oracle {
     hindered_until: SignedDuration,
     /// Users of this Release are on a bad version, with a good one to return to, since then.
     bad_since: BTreeMap<(String, String), SignedDuration>,
+    /// Deployments whose template a late create has overwritten: what it was, and since when it is owed.
+    owed: BTreeMap<(String, String), (Value, SignedDuration)>,
     /// When the spec of a Release asked for no pods of some workload last.
     none_wanted: BTreeMap<(String, String), SignedDuration>,
     /// Commits of a controller, Events and leases not counted.
@@ -58,6 +60,7 @@ impl Default for Oracle {
             slack: USUAL,
             hindered_until: SignedDuration::ZERO,
             bad_since: BTreeMap::new(),
+            owed: BTreeMap::new(),
             none_wanted: BTreeMap::new(),
             writes: 0,
             idle_writes: 0,
@@ -126,7 +129,49 @@ impl Oracle {
             "bascule.dev/operations" => self.memory.hear(change),
             _ => {}
         }
+        self.watch_debts(change, at);
         self.watch_users(change, api, at);
+    }
+
+    /// The run is over: what still holds is judged by its length so far.
+    pub fn end(&mut self, at: SignedDuration) {
+        for since in self.bad_since.values().copied().collect::<Vec<_>>() {
+            self.judge_delay(since, at);
+        }
+        for ((_, name), (_, since)) in std::mem::take(&mut self.owed) {
+            self.judge_debt(&name, since, at);
+        }
+    }
+
+    /// What a late create has overwritten is put right, or makes way for another revision.
+    fn watch_debts(&mut self, change: &Change, at: SignedDuration) {
+        if change.kind.full != "apps/deployments" {
+            return;
+        }
+        let key = (change.namespace.clone(), change.name.clone());
+        let late = self.made_late();
+        let Some((template, since)) = self.owed.get(&key).filter(|_| !late).cloned() else { return };
+        let revision = |template: &Value| label(template, "bascule.dev/revision").to_owned();
+        let is_paid = change.after().is_none_or(|after| {
+            let now = &after["spec"]["template"];
+            *now == template || (ours(&change.user) && revision(now) != revision(&template))
+        });
+        if is_paid {
+            self.owed.remove(&key);
+            self.judge_debt(&key.1, since, at);
+        }
+    }
+
+    fn judge_debt(&mut self, name: &str, since: SignedDuration, at: SignedDuration) {
+        let from = since.max(self.hindered_until);
+        if at > from + USUAL + self.slack {
+            let late = (at - from).as_secs();
+            self.violated(
+                "S3",
+                at,
+                &format!("Deployment {name} was overwritten by a late create, and not put right for {late} s"),
+            );
+        }
     }
 
     /// Made by a request that was to create, which whoever sent it had long given up: server-side apply knows no "only create". It is put

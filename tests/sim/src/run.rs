@@ -80,7 +80,11 @@ impl Run {
 
     /// Nobody but the network and the process has trouble: the story still ends as it should.
     fn is_gentle(&self) -> bool {
-        self.faults.iter().all(|fault| fault.what.is_gentle()) && !roughly::has_fate(&self.scenario)
+        // Where a story has the process away and acts in its place, one that a fault has started again sees what it was not to see.
+        let plays_the_process = roughly::acts_on_the_process(&self.scenario);
+        let starts_one = |what: &What| matches!(what, What::Terminate | What::Crash | What::SecondLeader(_));
+        self.faults.iter().all(|fault| fault.what.is_gentle() && !(plays_the_process && starts_one(&fault.what)))
+            && !roughly::has_fate(&self.scenario)
     }
 
     async fn played(&self) -> Outcome {
@@ -131,6 +135,7 @@ impl Run {
         }
         tasks.abort_all();
         let mut inside = server.inside();
+        inside.oracle.end(server.elapsed());
         let mut found = std::mem::take(&mut inside.oracle.violations);
         found.append(&mut violations);
         Outcome {

@@ -14,14 +14,20 @@ pub(super) struct Memory {
     rejected: BTreeMap<(String, String), BTreeSet<String>>,
     /// Track and revision of what is or was settled, by Release.
     good: BTreeMap<(String, String), BTreeSet<(String, String)>>,
-    /// Releases of which a person asked to try again what was rejected.
-    retried: BTreeSet<(String, String)>,
+    /// How often a person has asked to try again what was rejected, and it was not done yet.
+    retried: BTreeMap<(String, String), usize>,
 }
 
 impl Memory {
     pub(super) fn hear(&mut self, change: &Change) {
+        let outcome = |object: &Value| text(object, "/status/outcome") == "Refused";
+        let refused = outcome(&change.object) && !change.before.as_ref().is_some_and(|before| outcome(before));
+        if refused && change.object["spec"]["type"] == "Retry" {
+            let key = (change.namespace.clone(), text(&change.object, "/spec/release").to_owned());
+            self.retried.entry(key).and_modify(|asked| *asked = asked.saturating_sub(1));
+        }
         if change.before.is_none() && change.object["spec"]["type"] == "Retry" {
-            self.retried.insert((change.namespace.clone(), text(&change.object, "/spec/release").to_owned()));
+            *self.retried.entry((change.namespace.clone(), text(&change.object, "/spec/release").to_owned())).or_default() += 1;
         }
     }
 
@@ -33,7 +39,7 @@ impl Memory {
     /// Rejected, and nobody has asked for it again. What has the traffic although it was rejected is another matter.
     pub(super) fn is_rejected(&self, namespace: &str, release: &str, revision: &str) -> bool {
         let key = (namespace.to_owned(), release.to_owned());
-        !self.retried.contains(&key) && self.rejected.get(&key).is_some_and(|rejected| rejected.contains(revision))
+        self.rejected.get(&key).is_some_and(|rejected| rejected.contains(revision))
     }
 
     #[allow(clippy::unused_self, reason = "beside its sister")]
@@ -64,7 +70,11 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, _api: &Api, at: Signed
     }
     let known: BTreeSet<String> = rejected(before).map(str::to_owned).collect();
     let now: BTreeSet<String> = rejected(after).map(str::to_owned).collect();
-    let retried = oracle.memory.retried.contains(&key);
+    // Each takes out one.
+    let taken = known.iter().filter(|revision| !now.contains(*revision)).count().min(1);
+    let asked = oracle.memory.retried.get(&key).copied().unwrap_or(0);
+    let retried = asked > 0;
+    oracle.memory.retried.insert(key.clone(), asked.saturating_sub(taken));
     let (was, is) = (&before["status"]["candidate"], &after["status"]["candidate"]);
     let begins = !is.is_null() && (was["revision"] != is["revision"] || was["startedAt"] != is["startedAt"]);
     if begins && known.contains(text(is, "/revision")) && !retried {

@@ -54,6 +54,7 @@ pub fn judge(api: &Api, namespace: &str, name: &str) -> Vec<String> {
             say(format!("Service {service_name} selects {selected} and its annotation says {track}"));
         }
     }
+    judge_together(api, namespace, release, reason, &mut say);
     judge_pods(api, namespace, release, ready == "True", &mut say);
     for operation in api.store.all("bascule.dev/operations") {
         if text(operation, "/spec/release") == name && operation["status"].is_null() {
@@ -61,6 +62,19 @@ pub fn judge(api: &Api, namespace: &str, name: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Reasons that a Service of a Release gives for not being moved.
+const OF_A_SERVICE: [&str; 3] = ["ServiceMissing", "ServiceUnusable", "ServiceInUse"];
+
+/// Services of a Release move together: none is left behind, unless it says that it cannot be moved.
+fn judge_together(api: &Api, namespace: &str, release: &Value, reason: &str, say: &mut impl FnMut(String)) {
+    let name = text(release, "/metadata/name");
+    let ours = services(api, namespace, release).filter(|service| label(service, "bascule.dev/release") == name);
+    let tracks: std::collections::BTreeSet<&str> = ours.map(|service| record(service).0).collect();
+    if tracks.len() > 1 && !OF_A_SERVICE.contains(&reason) {
+        say(format!("it rests with Services on {}", tracks.into_iter().collect::<Vec<_>>().join(" and ")));
+    }
 }
 
 fn judge_pods(api: &Api, namespace: &str, release: &Value, ready: bool, say: &mut impl FnMut(String)) {

@@ -49,13 +49,15 @@ fn selected(service: &Value) -> &str {
     service["spec"]["selector"].get("bascule.dev/track").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The candidate has the traffic, none of its pods answers, and the version before it is warm.
+/// The candidate has traffic, none of its pods answers, and the version before it is warm.
 pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: &Api) -> bool {
     let status = &release["status"];
-    let (candidate, previous) = (&status["candidate"], &status["previous"]);
-    let automatic = release["spec"]["rollback"]["automatic"] != false;
-    if candidate["step"] != "Baking" || previous.is_null() || !automatic || release["metadata"].get("deletionTimestamp").is_some()
-    {
+    let candidate = &status["candidate"];
+    let baking = candidate["step"] == "Baking";
+    // In the middle of the switch it is the last settled one.
+    let previous = if baking { &status["previous"] } else { &status["active"] };
+    let automatic = release["spec"]["rollback"]["automatic"] != false || !baking;
+    if candidate.is_null() || previous.is_null() || !automatic || release["metadata"].get("deletionTimestamp").is_some() {
         return false;
     }
     if oracle.memory.lists_rejected(release, text(previous, "/revision")) {
@@ -75,11 +77,11 @@ pub(super) fn users_are_on_a_bad_version(oracle: &Oracle, release: &Value, api: 
     };
     let on_it = api.store.all("services").any(|service| {
         label(service, "bascule.dev/release") == name
-            && record(service).0 == text(candidate, "/track")
+            && record(service) == (text(candidate, "/track"), text(candidate, "/revision"))
             && label(service, "bascule.dev/preview-of").is_empty()
     });
-    let wanted =
-        candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
+    let wanted = !baking
+        || candidate["workloads"].as_array().is_some_and(|all| all.iter().any(|it| it["replicas"].as_i64().unwrap_or(0) > 0));
     on_it
         && wanted
         && !workloads::wants_none(release)

@@ -42,7 +42,10 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
         oracle.violated("S3", at, &format!("{what} was deleted"));
         return;
     };
-    if after["spec"]["template"] != before["spec"]["template"] && !oracle.made_late() {
+    if after["spec"]["template"] != before["spec"]["template"] && oracle.made_late() {
+        let key = (change.namespace.clone(), change.name.clone());
+        oracle.owed.entry(key).or_insert_with(|| (before["spec"]["template"].clone(), at));
+    } else if after["spec"]["template"] != before["spec"]["template"] {
         let place = (change.namespace.clone(), release.to_owned(), track.to_owned());
         let revision = label(after, "bascule.dev/revision");
         let proved = oracle.proofs.template(&place, revision, workload);
