@@ -252,10 +252,15 @@ impl Writer<'_> {
         counted(self.shell, "delete", reply).await.map(|_| ())
     }
 
-    async fn exists(&self, deployment: &str) -> bool {
-        let found = self.api::<SlimDeployment>().get_opt(deployment).await;
-        self.shell.metrics.requested("get", if found.is_ok() { "ok" } else { "other" });
-        matches!(found, Ok(Some(_)))
+    /// A Deployment that the watch does not show is somebody else's, unless it says that it is ours: then the watch is behind.
+    async fn is_a_strangers(&self, observed: &Observed, deployment: &str) -> Result<bool, Fault> {
+        let found = self.api::<SlimDeployment>().get_opt(deployment).await.map_err(Fault::of);
+        let Some(found) = counted(self.shell, "get", found).await? else { return Ok(false) };
+        if found.view().owner.as_ref() != Some(&observed.release.uid) {
+            return Ok(true);
+        }
+        self.shell.cache().show_deployment(&found, false);
+        Err(Fault::Behind)
     }
 
     fn taken(&self, body: &Value) -> Refusal {
@@ -281,12 +286,14 @@ impl Writer<'_> {
                 Ok(reply) => {
                     // A resourceVersion means that it exists; one that our label-filtered watch does not show is not ours.
                     let exists = reply.metadata.resource_version.as_deref().is_some_and(|version| !version.is_empty());
-                    if exists && !known {
+                    if exists && !known && self.is_a_strangers(observed, name).await? {
                         refusal = Some(self.taken(body));
                     }
                 }
                 // What is refused may be the change of somebody else's Deployment.
-                Err(Fault::Refused { .. }) if !known && self.exists(name).await => refusal = Some(self.taken(body)),
+                Err(Fault::Refused { .. }) if !known && self.is_a_strangers(observed, name).await? => {
+                    refusal = Some(self.taken(body));
+                }
                 Err(Fault::Refused { message, .. }) => refusal = Some(Refusal::Invalid(readable(&message, body))),
                 Err(fault) => return Err(fault),
             }

@@ -124,13 +124,17 @@ pub fn play(count: u64, threads: usize, run: impl Fn(u64) -> Run + Sync, told: i
     tally.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Every crash point of a story: before, after the commit and after the reply of each request that a run without faults makes.
+/// Every crash point of a story: before, after the commit and after the reply of each request that a run without faults makes. Each of them
+/// twice: the next process is shown how things are, and how they were two seconds before.
 pub fn crashes(story: &Scenario, seed: u64) -> Vec<Run> {
     let calm = Run { scenario: story.clone(), seed, faults: Vec::new(), election: false };
     let requests = calm.play().told;
     let at =
         |k| [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply].map(|what| Fault { when: When::Request(k), what });
-    (1..=requests).flat_map(at).map(|fault| Run { faults: vec![fault], ..calm.clone() }).collect()
+    // After the lists of the first process, and for all of the next one.
+    let older = Fault { when: When::Millis(60), what: What::StaleLists { age: 2_000, lists: 7 } };
+    let shown = |fault: Fault| [vec![fault.clone()], vec![fault, older.clone()]];
+    (1..=requests).flat_map(at).flat_map(shown).map(|faults| Run { faults, ..calm.clone() }).collect()
 }
 
 /// What became of one deliberate mistake.
