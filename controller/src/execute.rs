@@ -78,7 +78,7 @@ impl Gate {
         }
         // Whoever has waited long goes by old news.
         if asked.elapsed() > GOOD_FOR {
-            return Err(Fault::Behind);
+            return Err(Fault::Aged);
         }
         // A future does nothing before it is asked: the request is made from here on.
         tokio::select! {
@@ -227,6 +227,7 @@ fn settle(shell: &Shell, key: &Key, target: &str, what: &str, object: Option<Obj
             Done::Acted
         }
         Err(Fault::Behind) => Done::Behind(object),
+        Err(Fault::Aged) => Done::Behind(None),
         // Nothing has happened, so there is nothing to remember.
         Err(Fault::Deposed) => Done::Deposed,
         Err(fault) => {
@@ -281,7 +282,7 @@ mod tests {
         let gate = Gate::new(leadership.clone());
         let term = leadership.gained().await;
         gate.close_for(Duration::from_secs(3)).await;
-        assert!(matches!(gate.send(term, async { Ok(()) }).await, Err(Fault::Behind)));
+        assert!(matches!(gate.send(term, async { Ok(()) }).await, Err(Fault::Aged)));
         assert!(gate.send(term, async { Ok(()) }).await.is_ok());
     }
 

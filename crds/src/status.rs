@@ -144,7 +144,7 @@ pub enum Step {
     Starting,
     /// Its pods are ready, something else is waited for.
     Verifying,
-    /// Some of the Services are on it.
+    /// Some of the Services are on it, and the others cannot be moved at the moment.
     Switching,
     /// All traffic is on it, and it is watched.
     Baking,

@@ -29,6 +29,9 @@ pub(crate) enum Fault {
     /// Not sent: the term in which it was decided is over.
     #[error("this replica does not lead any more")]
     Deposed,
+    /// Not sent: it waited too long for its place, and goes by old news.
+    #[error("it waited too long to be sent")]
+    Aged,
 }
 
 impl Fault {
@@ -60,6 +63,7 @@ impl Fault {
             Self::Unanswered(_) => "Unanswered",
             Self::Other(_) => "Other",
             Self::Deposed => "Deposed",
+            Self::Aged => "Aged",
         }
     }
 
@@ -71,6 +75,7 @@ impl Fault {
             Self::Unanswered(_) => "none".into(),
             Self::Other(_) => "other".into(),
             Self::Deposed => "deposed".into(),
+            Self::Aged => "aged".into(),
         }
     }
 }

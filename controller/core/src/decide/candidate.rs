@@ -190,7 +190,7 @@ impl Decision<'_> {
                 if self.steer(&services.seen, &goal, Move::Decided, "released") && services.are_complete() {
                     self.commit(candidate);
                 } else {
-                    self.look_at(self.deadline(candidate));
+                    self.switching(candidate);
                 }
             }
             Readiness::Ready if !services.are_complete() => {}
@@ -233,18 +233,24 @@ impl Decision<'_> {
                 if there || over {
                     self.commit_in_place(candidate, cause);
                 } else {
-                    self.look_at(self.deadline(candidate));
+                    self.switching(candidate);
                 }
             }
             (Some(false), Health::Bad(why)) if !over => {
                 self.wait("WayBackNotAvailable", format!("{why}, and there is no version with ready pods to return to"));
-                self.look_at(self.deadline(candidate));
+                self.switching(candidate);
             }
             (Some(false), Health::Bad(_)) if *home == Target::Nowhere => self.commit_in_place(candidate, cause),
             (Some(false), Health::Bad(_)) => {
                 self.steer(&services.seen, home, Move::Decided, &cause.to_record(candidate));
             }
         }
+    }
+
+    /// The switch does not go on at the moment. Only then it is said: one that goes through is over before it could be written.
+    fn switching(&mut self, candidate: &Candidate) {
+        self.progress(Stage::Switching, String::new());
+        self.look_at(self.deadline(candidate));
     }
 
     /// It is given up and keeps the traffic that it has: there is nowhere to go. The bake ends it; without one it is over now.

@@ -3,7 +3,6 @@
 //! Counted are the phases in which a decision was made, what it was, every kind of step, read, note, rejection, answer and fault, and
 //! every reason that a condition has had. The histories are the same each time; the least is about a quarter of what they reach, so
 //! that a change of the core shifts the numbers without breaking the test. `--nocapture` shows the table.
-//! `Step::Switching` is not here: no decision has ever written it.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +46,7 @@ const MUST: &[(&str, u64)] = &[
     ("phase Baking", 50),
     ("phase None", 50),
     ("phase Starting", 50),
+    ("phase Switching", 1),
     ("phase Verifying", 30),
     ("read Pods", 50),
     ("read Service", 50),

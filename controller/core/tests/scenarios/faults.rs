@@ -129,7 +129,7 @@ fn while_nobody_is_well_in_the_middle_of_a_switch_nothing_is_moved_until_the_dea
     world.writes.clear();
     world.pass(30);
     assert!(!world.writes.iter().any(|write| write.starts_with("route")), "{:?}", world.writes);
-    assert_eq!(world.ready().1, "WayBackNotAvailable");
+    assert_eq!((world.ready().1, world.candidate()), ("WayBackNotAvailable", Some(("v2", Stage::Switching))));
     world.pass(60);
     assert_eq!((world.selected("api"), world.selected("web"), world.candidate()), (Some("blue"), Some("blue"), None));
     assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);

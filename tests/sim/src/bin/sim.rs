@@ -114,8 +114,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
             arguments.stories || arguments.kept || run.seed.is_multiple_of(PLAYED_TWICE) || !outcome.violations.is_empty();
         if twice && run.play().text() != outcome.text() {
             differ.fetch_add(1, Ordering::Relaxed);
-            let replay = serde_json::to_string(run).unwrap_or_default().replace('\'', "'\\''");
-            println!("{} has another history the second time:\n  hack/sim --replay '{replay}' --history\n", run.scenario.name);
+            println!("{} has another history the second time:\n  {} --history\n", run.scenario.name, replay(run));
         }
         if !outcome.violations.is_empty() && said.fetch_add(1, Ordering::Relaxed) < 10 {
             tell(run, outcome, arguments);
@@ -162,9 +161,14 @@ fn one(run: &Run, arguments: &Arguments) -> bool {
     }
     if arguments.shrink && !outcome.violations.is_empty() {
         let small = campaign::smallest(run);
-        println!("smallest:\n  hack/sim --replay '{}'", serde_json::to_string(&small).unwrap_or_default());
+        println!("smallest:\n  {}", replay(&small));
     }
     outcome.violations.is_empty()
+}
+
+/// The command that plays it again, as a shell takes it.
+fn replay(run: &Run) -> String {
+    format!("hack/sim --replay '{}'", serde_json::to_string(run).unwrap_or_default().replace('\'', "'\\''"))
 }
 
 fn tell(run: &Run, outcome: &Outcome, arguments: &Arguments) {
@@ -173,11 +177,11 @@ fn tell(run: &Run, outcome: &Outcome, arguments: &Arguments) {
         outcome.violations.iter().map(|violation| format!("  {}", violation.replace('\n', "\n  "))).collect();
     let faults = serde_json::to_string(&small.faults).unwrap_or_default();
     println!(
-        "{} with seed {} and {faults}:\n{}\n  to see it again: hack/sim --replay '{}'\n",
+        "{} with seed {} and {faults}:\n{}\n  to see it again: {}\n",
         small.scenario.name,
         small.seed,
         violations.join("\n"),
-        serde_json::to_string(&small).unwrap_or_default().replace('\'', "'\\''"),
+        replay(&small),
     );
 }
 
