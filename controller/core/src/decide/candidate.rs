@@ -222,13 +222,16 @@ impl Decision<'_> {
     fn leave(&mut self, candidate: &Candidate, services: &Services<'_>, home: &Target, cause: Cause) {
         let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
         let over = self.abort.is_some() || self.now >= self.deadline(candidate);
-        match (self.home_answers(), self.health(candidate, Proved::AllThatRun)) {
+        let health = self.health(candidate, Proved::AllThatRun);
+        // At the end a version of which a part answers is better than one of which nothing does.
+        let forward = health == Health::Good || (over && self.only_candidate_runs(candidate));
+        match (self.home_answers(), health) {
             // The way back asks the new version nothing.
             (Some(true), _) => {
                 self.steer(&services.seen, home, Move::Decided, &cause.to_record(candidate));
             }
             (None, _) | (_, Health::Unknown) => self.quiet = true,
-            (Some(false), Health::Good) => {
+            (Some(false), _) if forward => {
                 let there = self.steer(&services.seen, &goal, Move::Decided, "released") && services.are_complete();
                 if there || over {
                     self.commit_in_place(candidate, cause);
@@ -240,8 +243,8 @@ impl Decision<'_> {
                 self.wait("WayBackNotAvailable", format!("{why}, and there is no version with ready pods to return to"));
                 self.switching(candidate);
             }
-            (Some(false), Health::Bad(_)) if *home == Target::Nowhere => self.commit_in_place(candidate, cause),
-            (Some(false), Health::Bad(_)) => {
+            (Some(false), _) if *home == Target::Nowhere => self.commit_in_place(candidate, cause),
+            (Some(false), _) => {
                 self.steer(&services.seen, home, Move::Decided, &cause.to_record(candidate));
             }
         }

@@ -251,6 +251,17 @@ impl<'a> Decision<'a> {
         self.stored.active.as_ref().map_or(Some(false), |active| self.answers(active))
     }
 
+    /// Some pod of the candidate answers, and none of the last settled version.
+    pub(super) fn only_candidate_runs(&self, candidate: &Candidate) -> bool {
+        let Some(sets) = self.observed.replica_sets.known() else { return false };
+        let runs = |workloads: &[WorkloadRecord], track, revision: &str| {
+            workloads.iter().any(|record| available(sets, track, &record.name, revision) > 0)
+        };
+        let home = self.stored.active.as_ref();
+        runs(&candidate.workloads, candidate.track, &candidate.revision)
+            && !home.is_some_and(|home| runs(&home.workloads, home.track, &home.revision))
+    }
+
     /// Every workload of the candidate has a pod that answers.
     pub(super) fn any_ready(&self, candidate: &Candidate) -> bool {
         let Some(sets) = self.observed.replica_sets.known() else { return false };

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     settled, with,
-    world::{Hand, World, spec},
+    world::{Hand, World, spec, spec_of},
 };
 
 #[test]
@@ -132,6 +132,35 @@ fn while_nobody_is_well_in_the_middle_of_a_switch_nothing_is_moved_until_the_dea
     assert_eq!((world.ready().1, world.candidate()), ("WayBackNotAvailable", Some(("v2", Stage::Switching))));
     world.pass(60);
     assert_eq!((world.selected("api"), world.selected("web"), world.candidate()), (Some("blue"), Some("blue"), None));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);
+}
+
+#[test]
+fn users_of_the_part_that_answers_are_not_sent_to_where_nothing_does_at_the_deadline() {
+    let wanted = |tag: &str, worker: &str| {
+        let mut value = serde_json::to_value(spec(tag, 3)).unwrap();
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "w", "image": format!("r/w:{worker}")}]}});
+        value["workloads"].as_array_mut().unwrap().push(json!({"name": "worker", "replicas": 1, "template": template}));
+        value["services"] = json!([{"name": "api"}, {"name": "web"}]);
+        spec_of(&value)
+    };
+    let mut world = World::new(wanted("v1", "v1"));
+    world.pass(120);
+    world.apply_spec(wanted("v2", "v2--dies5"));
+    world.fail_after_route = Some("api".into());
+    while world.selected("api") != Some("green") {
+        world.run_one();
+    }
+    world.fail_after_route = None;
+    world.meddle(&Hand::KillActive, "web", "web");
+    // Until its worker is dead too.
+    world.now += jiff::SignedDuration::from_secs(6);
+    world.pods_move();
+    world.restart();
+    world.pass(30);
+    assert_eq!((world.selected("api"), world.selected("web")), (Some("green"), Some("blue")));
+    world.pass(90);
+    assert_eq!((world.selected("api"), world.selected("web"), world.candidate()), (Some("green"), Some("green"), None));
     assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);
 }
 

@@ -44,7 +44,8 @@ impl World {
             return self.oracle.broken(Rule::S1, || format!("{revision} is neither active nor the candidate: {step:?}"));
         };
         let begun = traffic(observed).any(|service| recorded(service, candidate.track, &candidate.revision));
-        let ready = is_ready(observed, candidate) || (begun && is_well(observed, candidate));
+        let ready =
+            is_ready(observed, candidate) || (begun && (is_well(observed, candidate) || is_the_last(observed, candidate)));
         self.oracle.must(ready, Rule::S1, || format!("{} was not seen to be ready", candidate.version));
     }
 
@@ -225,6 +226,16 @@ fn needed(observed: &Observed, candidate: &Candidate, workload: &str) -> i32 {
     let recorded = candidate.workloads.iter().find(|it| it.name == workload).map_or(0, |it| it.replicas);
     let deployment = observed.deployments.known().and_then(|them| them.get(&candidate.track.deployment(workload)));
     recorded.min(deployment.map_or(recorded, |it| it.replicas))
+}
+
+/// A part of it answers, and nothing of the version before.
+fn is_the_last(observed: &Observed, candidate: &Candidate) -> bool {
+    let Some(sets) = observed.replica_sets.known() else { return false };
+    let runs = |track: Track, revision: &str| {
+        sets.iter().any(|set| set.track == Some(track) && set.revision == revision && set.available > 0)
+    };
+    let before = observed.release.status.active.as_ref();
+    runs(candidate.track, &candidate.revision) && !before.is_some_and(|it| runs(it.track, &it.revision))
 }
 
 /// Some of the traffic is on it already, and every pod of it that should run does.

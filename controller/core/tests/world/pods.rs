@@ -49,7 +49,7 @@ pub struct Set {
 }
 
 impl World {
-    pub(super) fn pods_move(&mut self) {
+    pub fn pods_move(&mut self) {
         for (name, deployment) in self.deployments.clone() {
             let template = &self.templates[&name];
             let label = |key: &str| template["metadata"]["labels"][key].as_str().unwrap_or_default().to_owned();

@@ -27,8 +27,14 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
     let had_users = led && oracle.proofs.alive(&place(before.0), at);
     match track {
         "blue" | "green" => {
+            // From where nobody answers any more to the part that still does, of a version that was proved.
+            let last = led
+                && !oracle.proofs.alive(&place(before.0), since)
+                && oracle.proofs.once_proved(&place(track), revision)
+                && oracle.proofs.alive(&place(track), since);
             if !oracle.memory.is_good(&change.namespace, &release, track, revision)
                 && !oracle.proofs.proved(&place(track), revision, since)
+                && !last
             {
                 oracle.violated("S1", at, &format!("{what}, which was not fully ready"));
             }
