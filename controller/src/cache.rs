@@ -23,7 +23,7 @@ use crate::{
         backoff::{Random, pause},
     },
     watch::{
-        kept::{KeptRelease, SlimOperation, SlimRelease},
+        kept::{KeptEnvironment, KeptRelease, SlimOperation, SlimRelease},
         kinds::{Slice, SlimDeployment, SlimReplicaSet, SlimService, SlimSlice, release_of},
     },
 };
@@ -36,8 +36,9 @@ pub(crate) struct Cache {
     pub(crate) replica_sets: Table<ReplicaSet>,
     pub(crate) services: Table<SlimService>,
     pub(crate) slices: Table<Slice>,
-    /// The environment label.
-    pub(crate) namespaces: Table<Option<String>>,
+    /// Their labels.
+    pub(crate) namespaces: Table<BTreeMap<String, String>>,
+    pub(crate) environments: Table<KeptEnvironment>,
     /// uid of a Deployment to the generation that our last write left.
     confirmed: BTreeMap<String, i64>,
     /// By Release: what only this process knows.
@@ -116,6 +117,7 @@ impl Cache {
             services: Table::default(),
             slices: Table::default(),
             namespaces: Table::default(),
+            environments: Table::default(),
             confirmed: BTreeMap::new(),
             memory: BTreeMap::new(),
             blind: BTreeMap::new(),
@@ -132,6 +134,7 @@ impl Cache {
             && self.services.synced()
             && self.slices.synced()
             && self.namespaces.synced()
+            && self.environments.synced()
     }
 
     fn memory(&mut self, key: &Key) -> &mut Memory {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bascule_controller::{Controller, Settings, client, clock::SystemClock, config::Arguments, lease, telemetry};
+use bascule_controller::{
+    Controller, Settings, client, clock::SystemClock, config::Arguments, lease, sources::parameters, telemetry,
+};
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         read_pull_secrets: arguments.read_pull_secrets,
         plain_http_registries: arguments.plain_http_registry,
         fetch: None,
+        parameters: Some(Arc::new(parameters::AwsStore::default())),
         lease,
         seed: unique,
         policy: bascule_core::Policy::default(),

@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     leader: IntGauge,
     turns: IntCounterVec,
     overlooked: IntCounter,
+    parameters: IntCounterVec,
 }
 
 impl Metrics {
@@ -56,6 +57,7 @@ impl Metrics {
             "bascule_overlooked_total",
             "Releases with work due that only the resync found: more than 0 is a mistake in the controller",
         )?;
+        let parameters = counters("bascule_parameter_calls_total", "Calls of Parameter Store", &["outcome"])?;
         registry.register(Box::new(overlooked.clone()))?;
         registry.register(Box::new(leader.clone()))?;
         registry.register(Box::new(depth.clone()))?;
@@ -76,6 +78,7 @@ impl Metrics {
             leader,
             turns,
             overlooked,
+            parameters,
         })
     }
 
@@ -119,6 +122,10 @@ impl Metrics {
 
     pub(crate) fn overlooked(&self) {
         self.overlooked.inc();
+    }
+
+    pub(crate) fn asked_parameter_store(&self, outcome: &str) {
+        self.parameters.with_label_values(&[outcome]).inc();
     }
 
     /// The text that a scrape gets.

@@ -13,7 +13,6 @@ use bascule_core::{Next, decide};
 use crate::{
     queue::Key,
     shell::Shell,
-    sources,
     worker::{steps, until},
 };
 
@@ -23,17 +22,15 @@ pub(crate) fn overlooked(shell: &Shell, key: &Key, patience: Duration) -> Option
         return None;
     }
     let now = shell.clock.now();
-    let observed = {
+    let mut observed = {
         let cache = shell.cache();
         if !cache.doubts(key).is_empty() {
             return Some("a write had no answer and must be read back".to_owned());
         }
         cache.snapshot(key, now, shell.policy.look_for_service)?
     };
-    // To ask a registry here would be work of its own; it pushes the key when it has answered.
-    if !sources::all_pinned(&observed.release) {
-        return None;
-    }
+    // To ask a source here would be work of its own; it pushes the key when it has answered.
+    shell.sources.recall(&mut observed)?;
     let plan = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))).ok()?;
     match plan.next {
         // Reads alone are not due: an answer that has got old is asked for again when somebody looks, and not before.

@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use bascule_core::Policy;
+use jiff::Timestamp;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,8 @@ use crate::{
     overlooked::overlooked,
     queue::{Key, Lane, Queue, backoff::Random},
     sources::{
-        Images,
+        Sources,
+        parameters::{self, ParameterHub, ParameterStore},
         registry::{
             CredentialFile, Fetch, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver, Wiring,
         },
@@ -60,6 +62,8 @@ pub struct Settings {
     pub plain_http_registries: Vec<String>,
     /// Who resolves tags; None: the registries themselves, over the network.
     pub fetch: Option<Arc<dyn Fetch>>,
+    /// Who reads parameters; None: nobody does, and status says so.
+    pub parameters: Option<Arc<dyn ParameterStore>>,
     /// None: no election; this is the only process, and it always leads.
     pub lease: Option<lease::Settings>,
     /// For jitter.
@@ -80,7 +84,7 @@ pub(crate) struct Shell {
     pub(crate) queue: Queue,
     pub(crate) metrics: Metrics,
     pub(crate) events: Emitter,
-    pub(crate) images: Images,
+    pub(crate) sources: Sources,
     pub(crate) policy: Policy,
     pub(crate) leadership: Leadership,
     pub(crate) gate: Gate,
@@ -130,10 +134,10 @@ impl Shell {
             }
             News::Lost => {
                 self.queue.close();
-                // A standby asks no registry.
+                // A standby asks nobody.
                 let keys = self.cache().keys();
                 for key in &keys {
-                    self.images.forget(key);
+                    self.sources.forget(key);
                 }
             }
         }
@@ -168,7 +172,7 @@ impl Controller {
         };
         let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
         let shell = Arc::new(Shell {
-            images: images(&client, &settings, &clock, &queue)?,
+            sources: sources(&client, &settings, &clock, &queue, &metrics)?,
             client,
             namespace: settings.namespace,
             clock,
@@ -270,19 +274,27 @@ fn contend(shell: &Arc<Shell>, settings: Option<lease::Settings>, tasks: &Tasks)
     Some(contender)
 }
 
-fn images(client: &Client, settings: &Settings, clock: &Arc<dyn Clock>, queue: &Queue) -> anyhow::Result<Images> {
+fn sources(
+    client: &Client,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    queue: &Queue,
+    metrics: &Metrics,
+) -> anyhow::Result<Sources> {
     let fetch = match &settings.fetch {
         Some(fetch) => fetch.clone(),
         None => Arc::new(resolver(client, settings)?),
     };
-    let (clock, queue) = (clock.clone(), queue.clone());
-    let random = Mutex::new(Random::new(settings.seed));
-    Ok(Images::new(RegistryHub::new(Wiring {
-        fetch,
-        now: Arc::new(move || clock.now()),
-        fraction: Arc::new(move || f64::from(random.lock().unwrap_or_else(PoisonError::into_inner).below(1_000)) / 1_000.0),
-        changed: Arc::new(move |key| queue.push(key, Lane::Parameter)),
-    })))
+    let random = Arc::new(Mutex::new(Random::new(settings.seed)));
+    let fraction: Arc<dyn Fn() -> f64 + Send + Sync> =
+        Arc::new(move || f64::from(random.lock().unwrap_or_else(PoisonError::into_inner).below(1_000)) / 1_000.0);
+    let (clock, queue, metrics) = (clock.clone(), queue.clone(), metrics.clone());
+    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || clock.now());
+    let changed: Arc<dyn Fn(Key) + Send + Sync> = Arc::new(move |key| queue.push(key, Lane::Parameter));
+    let images = RegistryHub::new(Wiring { fetch, now: now.clone(), fraction: fraction.clone(), changed: changed.clone() });
+    let store = settings.parameters.clone().unwrap_or_else(|| Arc::new(parameters::NoStore));
+    let counted = Arc::new(move |outcome: &'static str| metrics.asked_parameter_store(outcome));
+    Ok(Sources::new(ParameterHub::new(parameters::Wiring { store, now, fraction, changed, counted }), images))
 }
 
 /// The registries themselves.

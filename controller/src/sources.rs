@@ -1,74 +1,85 @@
-//! What is asked of the world outside the cluster: which digest is behind an image's tag.
+//! What is asked of the world outside the cluster: what the parameters say, and which digest is behind an image's tag.
 //!
-//! In: a Release. Out: at once, for each artifact that is not pinned yet, a digest or the reason why there is none; later, a key in
-//! the queue when an answer changed. Only this room talks to registries.
+//! In: a Release and its environment. Out: at once, what is known; later, a key in the queue when an answer changed. What must be asked
+//! the core says ([`bascule_core::sources`]). Only this room talks to registries and to AWS.
 
+pub mod parameters;
 pub mod registry;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use bascule_core::{ReleaseView, Sight, image::Reference};
-use bascule_crds::{Resolve, ResolvedArtifact};
-use registry::{Access, Answer, ImageRequest, RegistryHub};
+use bascule_core::{
+    Answer, Claim, Image, Observed, ReleaseView, Sight,
+    image::Reference,
+    sources::{self, Scope},
+};
+use bascule_crds::Aws;
+use parameters::ParameterHub;
+use registry::{Access, ImageRequest, RegistryHub};
 use serde_json::Value;
 
 use crate::queue::Key;
 
+/// How often parameters are read where the Environment says nothing.
+const EVERY: Duration = Duration::from_secs(15);
+
 #[derive(Debug)]
-pub(crate) struct Images {
-    hub: RegistryHub<Key>,
+pub(crate) struct Sources {
+    parameters: ParameterHub<Key>,
+    images: RegistryHub<Key>,
 }
 
-impl Images {
-    pub(crate) fn new(hub: RegistryHub<Key>) -> Self {
-        Self { hub }
+impl Sources {
+    pub(crate) fn new(parameters: ParameterHub<Key>, images: RegistryHub<Key>) -> Self {
+        Self { parameters, images }
     }
 
-    /// Answers by artifact name. What the status has pinned already is not asked again, ever.
-    pub(crate) fn answers(&self, key: &Key, release: &ReleaseView) -> BTreeMap<String, Sight<ResolvedArtifact>> {
-        let open: Vec<_> = open_tags(release).collect();
-        let requests: Vec<_> = open
-            .iter()
-            .map(|(_, reference)| ImageRequest { reference: reference.clone(), access: access(&key.namespace, release) })
-            .collect();
-        let answers = self.hub.ask(key, &requests);
-        let named = open.into_iter().zip(answers).filter_map(|((artifact, reference), answer)| {
-            let sight = match answer {
-                Answer::Pending => return None,
-                Answer::Failed { why, .. } => Sight::Unknown(why),
-                Answer::Resolved { digest, tag } => Sight::Known(ResolvedArtifact {
-                    name: artifact.name.clone(),
-                    reference: artifact.image.reference.clone(),
-                    image: reference.pinned(&digest),
-                    tag,
-                    digest: Some(digest.to_string()),
-                }),
-            };
-            Some((artifact.name.clone(), sight))
-        });
-        named.collect()
+    /// Puts in what the sources say. From now on this is all that the Release asks: what the status has pinned is not asked again.
+    pub(crate) fn answer(&self, key: &Key, observed: &mut Observed) {
+        let (release, claim) = (&observed.release, &observed.environment);
+        let aws = aws(claim);
+        let every = aws.poll_interval.map_or(EVERY, bascule_crds::Duration::as_std);
+        let names = sources::parameters(release, claim);
+        observed.parameters = self.parameters.ask(key, &Scope::from(&aws), every, &names);
+        let open = sources::images(release, claim, &observed.parameters);
+        observed.images = self.images(key, release, open);
+    }
+
+    /// Puts in what is known, and asks nothing. None: something would have to be asked.
+    pub(crate) fn recall(&self, observed: &mut Observed) -> Option<()> {
+        let (release, claim) = (&observed.release, &observed.environment);
+        let names = sources::parameters(release, claim);
+        observed.parameters = self.parameters.known(&Scope::from(&aws(claim)), &names);
+        sources::images(release, claim, &observed.parameters).is_empty().then_some(())
     }
 
     pub(crate) fn forget(&self, key: &Key) {
-        self.hub.forget(key);
+        self.parameters.forget(key);
+        self.images.forget(key);
+    }
+
+    fn images(&self, key: &Key, release: &ReleaseView, open: BTreeMap<String, Reference>) -> BTreeMap<String, Answer<Image>> {
+        let access = access(&key.namespace, release);
+        let requests: Vec<_> =
+            open.values().map(|reference| ImageRequest { reference: reference.clone(), access: access.clone() }).collect();
+        let answers = self.images.ask(key, &requests);
+        let read = |(reference, answer): (Reference, registry::Answer)| match answer {
+            registry::Answer::Pending => Answer::Pending,
+            registry::Answer::Failed { why, category, .. } => {
+                let reason = if category == "NotFound" { "ArtifactMissing" } else { "ArtifactUnresolved" };
+                Answer::Failed { reason, message: why }
+            }
+            registry::Answer::Resolved { digest, tag } => Answer::Known(Image { reference, tag, digest: digest.to_string() }),
+        };
+        open.into_iter().zip(answers).map(|((artifact, reference), answer)| (artifact, read((reference, answer)))).collect()
     }
 }
 
-/// No registry has to be asked.
-pub(crate) fn all_pinned(release: &ReleaseView) -> bool {
-    open_tags(release).next().is_none()
-}
-
-/// Artifacts whose tag is still to be pinned.
-fn open_tags(release: &ReleaseView) -> impl Iterator<Item = (&bascule_crds::Artifact, Reference)> {
-    let pinned = &release.status.artifacts;
-    release.spec.artifacts.iter().filter(|artifact| artifact.image.resolve == Resolve::Always).filter_map(|artifact| {
-        let known = pinned
-            .iter()
-            .any(|known| known.name == artifact.name && known.reference == artifact.image.reference && known.digest.is_some());
-        let reference: Reference = artifact.image.reference.parse().ok().filter(|_| !known)?;
-        reference.digest().is_none().then_some((artifact, reference))
-    })
+fn aws(claim: &Sight<Claim>) -> Aws {
+    match claim {
+        Sight::Known(Claim::Of { spec, .. }) => spec.aws.clone(),
+        _ => Aws::default(),
+    }
 }
 
 /// The pull secrets that the pods would use.

@@ -9,7 +9,12 @@ pub(crate) mod kept;
 pub(crate) mod kinds;
 mod lenient;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+    time::Duration,
+};
 
 use bascule_crds::names;
 use futures::StreamExt as _;
@@ -33,7 +38,7 @@ use crate::{
     shell::Shell,
     tasks::Tasks,
 };
-use kept::{KeptRelease, SlimOperation, SlimRelease};
+use kept::{KeptEnvironment, KeptRelease, SlimEnvironment, SlimOperation, SlimRelease};
 use kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice};
 
 /// Objects in one page of a list: some MB at most, also for Releases with long templates.
@@ -60,6 +65,7 @@ pub(crate) fn start(shell: &Arc<Shell>, tasks: &Tasks, stop: &CancellationToken)
     spawn.watch(labelled(), SERVICES);
     spawn.watch(labelled(), SLICES);
     let own = shell.namespace.as_deref().map_or_else(all, |name| all().fields(&format!("metadata.name={name}")));
+    spawn.run(Api::<SlimEnvironment>::all(shell.client.clone()), all(), ENVIRONMENTS);
     spawn.run(Api::<PartialObjectMeta<Namespace>>::all(shell.client.clone()), own, NAMESPACES);
 }
 
@@ -276,13 +282,31 @@ const SLICES: Kept<SlimSlice, kinds::Slice> = Kept {
     },
 };
 
-const NAMESPACES: Kept<PartialObjectMeta<Namespace>, Option<String>> = Kept {
+const ENVIRONMENTS: Kept<SlimEnvironment, KeptEnvironment> = Kept {
+    kind: "Environment",
+    table: |cache| &mut cache.environments,
+    project: |environment| Some((String::new(), environment.kept())),
+    tell: |shell, change| {
+        if change.before != change.after {
+            let claims: Vec<_> = {
+                let cache = shell.cache();
+                let of = |(_, namespace): &(String, String), labels: &BTreeMap<String, String>| {
+                    (labels.get(names::ENVIRONMENT) == Some(&change.name.1)).then(|| namespace.clone())
+                };
+                let namespaces: BTreeSet<_> = cache.namespaces.iter().filter_map(|(name, labels)| of(name, labels)).collect();
+                cache.keys().into_iter().filter(|key| namespaces.contains(&key.namespace)).collect()
+            };
+            for key in claims {
+                shell.queue.push(key, Lane::Spec);
+            }
+        }
+    },
+};
+
+const NAMESPACES: Kept<PartialObjectMeta<Namespace>, BTreeMap<String, String>> = Kept {
     kind: "Namespace",
     table: |cache| &mut cache.namespaces,
-    project: |namespace| {
-        let label = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(names::ENVIRONMENT)).cloned();
-        Some((String::new(), label))
-    },
+    project: |namespace| Some((String::new(), namespace.metadata.labels.clone().unwrap_or_default())),
     tell: |shell, change| {
         if change.before != change.after {
             let keys = shell.cache().keys();

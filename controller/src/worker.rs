@@ -82,7 +82,7 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
         let now = shell.clock.now();
         let snapshot = shell.cache().snapshot(key, now, shell.policy.look_for_service);
         let Some(mut observed) = snapshot else { return orphans(shell, term, key).await };
-        observed.artifacts = shell.images.answers(key, &observed.release);
+        shell.sources.answer(key, &mut observed);
         // A decision that panics is a mistake of ours about one Release; the others go on.
         let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
             tracing::error!(release = %key, "the decision panicked; this Release is left as it is and tried again");
@@ -155,7 +155,7 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
         cache.forget(key);
         cache.operations.of_release(&key.namespace, &key.name).map(|(_, operation)| operation.clone()).collect()
     };
-    shell.images.forget(key);
+    shell.sources.forget(key);
     let now = shell.clock.now();
     let mut later: Option<Timestamp> = None;
     let (mut answered, unanswered): (Vec<_>, Vec<_>) = asked.into_iter().partition(|operation| operation.answered);

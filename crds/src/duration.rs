@@ -36,6 +36,10 @@ impl Duration {
     pub const fn get(self) -> SignedDuration {
         self.0
     }
+
+    pub const fn as_std(self) -> std::time::Duration {
+        self.0.unsigned_abs()
+    }
 }
 
 impl FromStr for Duration {

@@ -1,4 +1,4 @@
-//! The API of Bascule: what a user writes (`Release`, `Operation`) and what status says.
+//! The API of Bascule: what a user writes (`Release`, `Operation`, `Environment`) and what status says.
 //!
 //! In: JSON of the API server. Out: types that cannot hold a value the schema refuses.
 //! Never here: decisions, defaults that depend on a cluster, I/O.
@@ -6,25 +6,27 @@
 #![allow(clippy::duplicated_attributes, reason = "each print column has a type")]
 
 mod duration;
+mod environment;
 pub mod names;
 mod operation;
 mod release;
 mod status;
 
 pub use duration::{Duration, DurationError};
+pub use environment::{Allow, Aws, Environment, EnvironmentSpec, NamespaceSelector};
 pub use operation::{Operation, OperationOutcome, OperationSpec, OperationStatus, OperationType};
 pub use release::{
-    Artifact, ImageSource, OnSupersede, Release, ReleaseSpec, Resolve, Rollback, ServiceReference, Strategy, Workload,
+    Artifact, ImageSource, OnSupersede, Pointer, Release, ReleaseSpec, Resolve, Rollback, ServiceReference, Strategy, Workload,
 };
 pub use status::{
-    Candidate, Condition, ConditionStatus, ConditionType, OperationRecord, RejectReason, Rejection, ReleaseStatus,
-    ResolvedArtifact, Step, Track, Version, WorkloadRecord, scale_selector,
+    Candidate, Condition, ConditionStatus, ConditionType, OperationRecord, ParameterRecord, RejectReason, Rejection,
+    ReleaseStatus, ResolvedArtifact, Step, Track, Version, WorkloadRecord, scale_selector,
 };
 
 /// The CRDs as the API server wants them, with the file each is kept in.
 pub fn definitions() -> Vec<(&'static str, serde_json::Value)> {
     use kube::CustomResourceExt;
-    [("releases.yaml", Release::crd()), ("operations.yaml", Operation::crd())]
+    [("releases.yaml", Release::crd()), ("operations.yaml", Operation::crd()), ("environments.yaml", Environment::crd())]
         .into_iter()
         .map(|(file, crd)| (file, serde_json::to_value(crd).unwrap_or_default()))
         .collect()

@@ -86,17 +86,52 @@ pub struct Artifact {
 }
 
 /// Where the image comes from.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.ref) != has(self.parameter)", "an image has either ref or parameter"))]
 pub struct ImageSource {
     /// The image as `[registry/]repository[:tag][@digest]`. A tag is resolved to its digest once.
-    #[serde(rename = "ref")]
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
-    pub reference: String,
+    pub reference: Option<String>,
+
+    /// The parameter in AWS Parameter Store whose value is the image. Whoever writes it releases; variables may be used, as in
+    /// `/shop/$(env.name)/web/image`. A label or a version can be named: `name:label`, `name:3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub parameter: Option<String>,
+
+    /// Registry of a value that names none. Default: the registry of the Environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub registry: Option<String>,
 
     /// `Always`: a tag is pinned to its digest before anything starts. `Never`: the reference is used as it is.
     #[serde(default)]
     pub resolve: Resolve,
+}
+
+impl ImageSource {
+    pub fn of_reference(reference: impl Into<String>) -> Self {
+        Self { reference: Some(reference.into()), ..Self::default() }
+    }
+
+    pub fn pointer(&self) -> Pointer<'_> {
+        match (&self.parameter, &self.reference) {
+            (Some(parameter), _) => Pointer::Parameter(parameter),
+            (None, Some(reference)) => Pointer::Reference(reference),
+            (None, None) => Pointer::Nothing,
+        }
+    }
+}
+
+/// What says which image it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pointer<'a> {
+    Reference(&'a str),
+    Parameter(&'a str),
+    /// The schema does not let this through.
+    Nothing,
 }
 
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

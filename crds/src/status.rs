@@ -168,15 +168,31 @@ pub struct WorkloadRecord {
 #[serde(rename_all = "camelCase")]
 pub struct ResolvedArtifact {
     pub name: String,
-    /// The reference as the spec had it.
+    /// The reference as the spec or the parameter had it, with its registry.
     #[serde(rename = "ref")]
     pub reference: String,
+    /// What it was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<ParameterRecord>,
     /// What the pods run.
     pub image: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+}
+
+/// A value of a parameter, as it was read.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParameterRecord {
+    /// As asked for, variables replaced.
+    pub name: String,
+    pub version: i64,
+    /// When this version was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub modified_at: Option<Timestamp>,
 }
 
 /// A revision that is not tried again by itself.
@@ -246,6 +262,8 @@ pub enum ConditionType {
     Stalled,
     /// The active pods meet the replicas.
     Available,
+    /// The pointers of the artifacts are known as they are now. Absent where no artifact comes from a parameter.
+    SourcesFresh,
 }
 
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -79,6 +79,7 @@ impl Stage {
     pub async fn with_arguments(bed: &Bed, name: &str, arguments: &[&str]) -> Self {
         let client = bed.admin().await;
         let namespace = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        make_environment(&client).await;
         let object: Namespace = from(json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": namespace, "labels": {"bascule.dev/environment": "staging", "bascule.dev/e2e": "true"}},
@@ -298,4 +299,12 @@ pub fn message(status: &ReleaseStatus, kind: ConditionType) -> String {
 
 pub fn from<K: serde::de::DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).expect("a valid object")
+}
+
+/// The Environment that the namespaces of all tests claim: the same for all, whoever comes first.
+pub async fn make_environment(client: &kube::Client) {
+    let environment =
+        json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "staging"}, "spec": {}});
+    let api = Api::<bascule_crds::Environment>::all(client.clone());
+    api.patch("staging", &PatchParams::apply("platform"), &Patch::Apply(&environment)).await.expect("make the Environment");
 }

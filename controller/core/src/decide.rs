@@ -21,6 +21,7 @@ use crate::{
     observed::Observed,
     plan::{Next, Note, NoteKind, Plan, Policy, Read, Step},
     revision::{Blocked, Rendered, render},
+    sources::Report,
 };
 use operations::Abort;
 
@@ -48,6 +49,8 @@ struct Decision<'a> {
     /// Status as it should be.
     next: ReleaseStatus,
     wanted: Result<Rendered, Blocked>,
+    /// What is to be said of where it comes from.
+    sources: Report,
     /// Moves of Services: before everything else.
     traffic: Vec<Step>,
     /// Pods that start.
@@ -74,13 +77,16 @@ struct Decision<'a> {
 impl<'a> Decision<'a> {
     fn new(observed: &'a Observed, now: Timestamp, policy: &'a Policy) -> Self {
         let stored = &observed.release.status;
+        let mut sources = Report::default();
+        let wanted = render(observed, &mut sources);
         Self {
             observed,
             now,
             policy,
             stored,
             next: stored.clone(),
-            wanted: render(observed),
+            wanted,
+            sources,
             traffic: Vec::new(),
             work: Vec::new(),
             tidy: Vec::new(),

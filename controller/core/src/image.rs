@@ -49,6 +49,11 @@ impl Reference {
         parse(text).map_err(|(fault, at)| ReferenceError::new(text, fault, at))
     }
 
+    /// Whether a text begins with a registry, as Docker and the kubelet read it.
+    pub fn names_a_registry(text: &str) -> bool {
+        text.split_once('/').is_some_and(|(first, _)| is_host(first))
+    }
+
     /// Registry and repository as the user spelled them, without tag and digest.
     pub fn name(&self) -> &str {
         &self.name

@@ -10,12 +10,13 @@ pub mod mutant;
 mod observed;
 mod plan;
 mod revision;
+pub mod sources;
 mod variables;
 
 pub use decide::{STATUS, decide};
 pub use observed::{
-    Check, Deployment, Endpoints, Observed, OperationView, PodReport, Record, Refusal, ReleaseView, ReplicaSet, Service,
-    ServicePort, Sight, Trouble,
+    Answer, Check, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Record, Refusal,
+    ReleaseView, ReplicaSet, Service, ServicePort, Sight, Trouble,
 };
 pub use plan::{Next, Note, NoteKind, Plan, Policy, Read, ServiceWrite, Step};
 pub use revision::{Rendered, RenderedWorkload, Revision};

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bascule_crds::{OperationSpec, ReleaseSpec, ReleaseStatus, ResolvedArtifact, Track, names};
+use bascule_crds::{EnvironmentSpec, OperationSpec, ReleaseSpec, ReleaseStatus, Track, names};
 use jiff::Timestamp;
+
+use crate::image::Reference;
 
 /// Something that was seen, or the reason why it was not. Absence is a value (`Known(None)`); ignorance is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +30,12 @@ impl<T> Sight<T> {
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub release: ReleaseView,
-    /// Value of the namespace's environment label.
-    pub environment: Sight<Option<String>>,
-    /// Answers of the registries about the artifacts whose tag must be pinned, by artifact name.
-    pub artifacts: BTreeMap<String, Sight<ResolvedArtifact>>,
+    /// The Environment that the namespace claims.
+    pub environment: Sight<Claim>,
+    /// Answers of Parameter Store, by artifact name.
+    pub parameters: BTreeMap<String, Answer<Option<Parameter>>>,
+    /// Answers of the registries about the images whose tag must be pinned, by artifact name.
+    pub images: BTreeMap<String, Answer<Image>>,
     /// The Deployments that carry this Release's label, by name.
     pub deployments: Sight<BTreeMap<String, Deployment>>,
     /// The ReplicaSets that carry this Release's label.
@@ -50,6 +54,49 @@ pub struct Observed {
     pub pods: Option<PodReport>,
     /// Steps that failed lately, and when they may be tried again.
     pub troubles: Vec<Trouble>,
+}
+
+/// What somebody outside the cluster says. It is asked again by itself until it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// Not answered yet.
+    Pending,
+    Known(T),
+    /// A reason for a condition, and a sentence that stays the same while the reason does.
+    Failed {
+        reason: &'static str,
+        message: String,
+    },
+}
+
+/// What the namespace of a Release says of its environment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// It has no label: the controller's defaults hold.
+    Nothing,
+    /// The Environment of its label, which accepts it.
+    Of { name: String, spec: Box<EnvironmentSpec> },
+    /// There is none of that name, or it does not accept the namespace.
+    Refused { reason: &'static str, message: String },
+}
+
+/// A parameter as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    pub value: String,
+    pub version: i64,
+    /// A `SecureString`: its value is repeated nowhere.
+    pub secure: bool,
+    pub modified_at: Option<Timestamp>,
+}
+
+/// What a registry says about an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What was asked.
+    pub reference: Reference,
+    pub tag: Option<String>,
+    pub digest: String,
 }
 
 /// The Release itself.

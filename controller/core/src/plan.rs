@@ -199,6 +199,8 @@ pub enum NoteKind {
     Superseded,
     Healed,
     Stalled,
+    /// A pointer that is not followed on purpose.
+    PassedOver,
     Operated,
 }
 
@@ -210,7 +212,7 @@ impl NoteKind {
 
     /// Whether a person should look.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::Rejected | Self::SwitchedBack | Self::Healed | Self::Stalled)
+        matches!(self, Self::Rejected | Self::SwitchedBack | Self::Healed | Self::Stalled | Self::PassedOver)
     }
 }
 

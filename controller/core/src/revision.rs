@@ -1,17 +1,17 @@
 //! From the user's text to the exact thing to run: artifacts pinned, variables replaced, and a revision that names the result.
 //!
-//! In: spec, namespace label, answers of the registries. Out: [`Rendered`], or [`Blocked`] with the reason.
+//! In: the spec, its environment and what its artifacts are by now. Out: [`Rendered`], or [`Blocked`] with the reason.
 //! The revision is a hash of the user's text after substitution, never of this program's types: an upgrade changes no revision.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use bascule_crds::{ReleaseSpec, Resolve, ResolvedArtifact, Track};
+use bascule_crds::{ReleaseSpec, ResolvedArtifact, Track};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    image::Reference,
-    observed::{Observed, Sight},
+    observed::Observed,
+    sources::{self, Report},
     variables::{Meaning, Variables, substitute},
 };
 
@@ -89,29 +89,22 @@ const REVISION_VARIABLE: &str = "release.revision";
 pub(crate) enum Blocked {
     /// The answer is on its way.
     Waiting(String),
-    /// Somebody else must answer first; nothing is lost meanwhile.
-    Unresolved(String),
-    /// The spec itself is wrong.
-    Invalid(String),
+    /// Somebody else must answer first; nothing is lost meanwhile. Reason and message.
+    Unresolved(&'static str, String),
+    /// Not without a person: reason and message.
+    Invalid(&'static str, String),
 }
 
 /// What the spec wants now.
-pub(crate) fn render(observed: &Observed) -> Result<Rendered, Blocked> {
+pub(crate) fn render(observed: &Observed, report: &mut Report) -> Result<Rendered, Blocked> {
     let spec = &observed.release.spec;
-    let artifacts = spec
-        .artifacts
-        .iter()
-        .enumerate()
-        .map(|(index, artifact)| {
-            let path = format!("spec.artifacts[{index}].image.ref");
-            resolve(observed, &artifact.name, &artifact.image.reference, artifact.image.resolve, &path)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let artifacts = sources::resolve(observed, report)?;
     let variables = Arc::new(variables(observed, &artifacts)?);
     let mut workloads = Vec::with_capacity(spec.workloads.len());
     for (index, workload) in spec.workloads.iter().enumerate() {
         let path = format!("spec.workloads[{index}].template");
-        let template = substitute(&workload.template, &path, &variables).map_err(|error| Blocked::Invalid(error.to_string()))?;
+        let template = substitute(&workload.template, &path, &variables)
+            .map_err(|error| Blocked::Invalid("SpecInvalid", error.to_string()))?;
         workloads.push(RenderedWorkload {
             name: workload.name.clone(),
             replicas: replicas(spec, workload.replicas),
@@ -151,38 +144,8 @@ fn version(artifacts: &[ResolvedArtifact], revision: &Revision) -> String {
     if names.is_empty() { revision.to_string() } else { names.join(",") }
 }
 
-fn resolve(observed: &Observed, name: &str, text: &str, mode: Resolve, path: &str) -> Result<ResolvedArtifact, Blocked> {
-    let reference: Reference = text.parse().map_err(|error| Blocked::Invalid(format!("{path}: {error}")))?;
-    let digest = reference.digest().map(ToString::to_string);
-    if mode == Resolve::Never || digest.is_some() {
-        let tag = reference.tag().map(ToOwned::to_owned);
-        return Ok(ResolvedArtifact { name: name.to_owned(), reference: text.to_owned(), image: text.to_owned(), tag, digest });
-    }
-    // Once resolved, a tag stays what it was until the reference changes: a rejected build must not come back under its old name.
-    let pinned = observed.release.status.artifacts.iter().find(|artifact| artifact.name == name && artifact.reference == text);
-    if let Some(pinned) = pinned.filter(|pinned| pinned.digest.is_some()) {
-        return Ok(pinned.clone());
-    }
-    match observed.artifacts.get(name) {
-        Some(Sight::Known(resolved)) if resolved.reference == text => Ok(resolved.clone()),
-        Some(Sight::Unknown(why)) => Err(Blocked::Unresolved(format!("{path}: {why}"))),
-        _ => Err(Blocked::Waiting(format!("{path}: asking the registry for the digest of {text}"))),
-    }
-}
-
 fn variables(observed: &Observed, artifacts: &[ResolvedArtifact]) -> Result<Variables, Blocked> {
-    let release = &observed.release;
-    let mut variables = Variables::new();
-    let environment = match &observed.environment {
-        Sight::Known(Some(name)) => Meaning::Text(name.clone()),
-        Sight::Known(None) => {
-            Meaning::Missing(format!("has no value: namespace {} has no label bascule.dev/environment", release.namespace))
-        }
-        Sight::Unknown(why) => return Err(Blocked::Waiting(format!("namespace {}: {why}", release.namespace))),
-    };
-    variables.insert("env.name".into(), environment);
-    variables.insert("release.name".into(), Meaning::Text(release.name.clone()));
-    variables.insert("release.namespace".into(), Meaning::Text(release.namespace.clone()));
+    let mut variables = sources::variables(&observed.release, &observed.environment)?;
     // Open until a track is chosen; the revision is the hash of everything else.
     for open in [TRACK_VARIABLE, REVISION_VARIABLE] {
         variables.insert(open.into(), Meaning::Text(format!("$({open})")));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bascule_core::{
-    Check, Deployment, Endpoints, Next, Observed, OperationView, Plan, Policy, Record, ReleaseView, ReplicaSet, Service,
+    Check, Claim, Deployment, Endpoints, Next, Observed, OperationView, Plan, Policy, Record, ReleaseView, ReplicaSet, Service,
     ServicePort, Sight, Step, decide,
 };
 use bascule_crds::{ConditionType, OperationSpec, ReleaseSpec, ReleaseStatus, Track, names};
@@ -76,8 +76,9 @@ fn observed(spec: &Value, status: ReleaseStatus) -> Observed {
             spec,
             status,
         },
-        environment: Sight::Known(Some("staging".into())),
-        artifacts: BTreeMap::new(),
+        environment: Sight::Known(Claim::Of { name: "staging".into(), spec: Box::default() }),
+        parameters: BTreeMap::new(),
+        images: BTreeMap::new(),
         deployments: Sight::Known(BTreeMap::new()),
         replica_sets: Sight::Known(Vec::new()),
         endpoints: services.keys().map(|name| (name.clone(), Sight::Known(Endpoints::default()))).collect(),

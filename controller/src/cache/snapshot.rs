@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bascule_core::{Endpoints, Observed, ReleaseView, Service, Sight};
-use bascule_crds::names;
+use bascule_core::{Claim, Endpoints, Observed, ReleaseView, Service, Sight};
+use bascule_crds::{EnvironmentSpec, names};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Cache, Memory, OBSOLETE};
@@ -26,14 +26,10 @@ impl Cache {
         operations.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Some(Observed {
             release,
-            // A Release may be seen before its new namespace.
-            environment: self
-                .namespaces
-                .get("", &key.namespace)
-                .cloned()
-                .map_or_else(|| Sight::Unknown(NOT_YET.to_owned()), Sight::Known),
-            // The registries are asked by the worker: their answers are not objects.
-            artifacts: BTreeMap::new(),
+            environment: self.claim(&key.namespace),
+            // The sources are asked by the worker: their answers are not objects.
+            parameters: BTreeMap::new(),
+            images: BTreeMap::new(),
             deployments: known(self.deployments.synced(), || self.deployments_of(key)),
             replica_sets: known(self.replica_sets.synced(), || {
                 self.replica_sets.of_release(&key.namespace, &key.name).map(|(_, set)| set.clone()).collect()
@@ -52,6 +48,32 @@ impl Cache {
             // One that is long due and was not tried again is about something that nobody wants any more.
             troubles: memory.troubles.values().map(|it| &it.trouble).filter(|it| it.retry_at + OBSOLETE > now).cloned().collect(),
         })
+    }
+
+    /// The Environment that a namespace claims by its label, if it accepts the namespace.
+    fn claim(&self, namespace: &str) -> Sight<Claim> {
+        // A Release may be seen before its new namespace.
+        let (Some(labels), true) = (self.namespaces.get("", namespace), self.environments.synced()) else {
+            return Sight::Unknown(NOT_YET.to_owned());
+        };
+        let Some(name) = labels.get(names::ENVIRONMENT) else { return Sight::Known(Claim::Nothing) };
+        let refused = |reason, message| Sight::Known(Claim::Refused { reason, message });
+        match self.environments.get("", name).map(|it| &it.0) {
+            None => {
+                let message = format!(
+                    "namespace {namespace} claims Environment {name}, and there is none: create it, or change the label {}",
+                    names::ENVIRONMENT
+                );
+                refused("EnvironmentMissing", message)
+            }
+            Some(Err(why)) => refused("EnvironmentUnreadable", format!("Environment {name} cannot be read: {why}")),
+            Some(Ok(spec)) if !accepts(spec, labels) => {
+                let message =
+                    format!("namespace {namespace} claims Environment {name}, whose spec.namespaces does not select it");
+                refused("EnvironmentNotAccepted", message)
+            }
+            Some(Ok(spec)) => Sight::Known(Claim::Of { name: name.clone(), spec: spec.clone() }),
+        }
     }
 
     fn deployments_of(&self, key: &Key) -> BTreeMap<String, bascule_core::Deployment> {
@@ -109,6 +131,11 @@ impl Cache {
         let slices = self.slices.of_release(namespace, release).filter(|(_, slice)| slice.service == service);
         Sight::Known(Endpoints { ready: slices.flat_map(|(_, slice)| slice.ready.iter().cloned()).collect() })
     }
+}
+
+fn accepts(environment: &EnvironmentSpec, labels: &BTreeMap<String, String>) -> bool {
+    let wanted = environment.namespaces.iter().flat_map(|selector| &selector.match_labels);
+    wanted.into_iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn known<T>(synced: bool, value: impl FnOnce() -> T) -> Sight<T> {

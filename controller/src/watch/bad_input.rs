@@ -77,7 +77,14 @@ fn slice() -> Value {
 }
 
 fn namespace(name: &str) -> Value {
-    json!({"metadata": {"name": name, "resourceVersion": "7", "labels": {"bascule.dev/environment": "staging"}}})
+    json!({"metadata": {"name": name, "resourceVersion": "7", "labels": {"bascule.dev/environment": name}}})
+}
+
+fn environment(name: &str) -> Value {
+    json!({"metadata": {"name": name, "resourceVersion": "7"}, "spec": {
+        "namespaces": {"matchLabels": {"bascule.dev/environment": name}}, "variables": {"a": "b"}, "registry": "r.example",
+        "aws": {"region": "us-east-1", "pollInterval": "15s"}, "allow": {"parameters": ["/**"], "images": ["**"]},
+    }})
 }
 
 /// What somebody may have put where something else belongs.
@@ -179,6 +186,7 @@ fn cache() -> Cache {
         SERVICES, service();
         SLICES, slice();
         NAMESPACES, namespace(CALM), namespace(WILD);
+        ENVIRONMENTS, environment(CALM), environment(WILD);
     }
     assert!(cache.synced());
     cache
@@ -187,7 +195,7 @@ fn cache() -> Cache {
 #[test]
 fn any_object_is_carried_to_a_decision_or_left_alone_and_others_do_not_notice() {
     let mut random = Random::new(4);
-    let (mut kept, mut left) = ([0; 7], [0; 7]);
+    let (mut kept, mut left) = ([0; 8], [0; 8]);
     let calm = plan(&cache(), CALM).unwrap();
     let mut cache = self::cache();
     for round in 0..ROUNDS {
@@ -195,9 +203,11 @@ fn any_object_is_carried_to_a_decision_or_left_alone_and_others_do_not_notice() 
             cache = self::cache();
         }
         for _ in 0..=random.below(3) {
-            let kind = index(&mut random, 7);
+            let kind = index(&mut random, 8);
             let mut object =
-                [release(), operation(), deployment(), replica_set(), service(), slice(), namespace(WILD)][kind].clone();
+                [release(), operation(), deployment(), replica_set(), service(), slice(), namespace(WILD), environment(WILD)]
+                    [kind]
+                    .clone();
             object["metadata"]["resourceVersion"] = json!((10 + round).to_string());
             for _ in 0..=random.below(3) {
                 spoil(&mut object, &mut random);
@@ -213,7 +223,8 @@ fn any_object_is_carried_to_a_decision_or_left_alone_and_others_do_not_notice() 
                 3 => show(&mut cache, &REPLICA_SETS, &object),
                 4 => show(&mut cache, &SERVICES, &object),
                 5 => show(&mut cache, &SLICES, &object),
-                _ => show(&mut cache, &NAMESPACES, &object),
+                6 => show(&mut cache, &NAMESPACES, &object),
+                _ => show(&mut cache, &ENVIRONMENTS, &object),
             };
             if shown { kept[kind] += 1 } else { left[kind] += 1 }
         }

@@ -1,10 +1,10 @@
-//! Releases and Operations as they come, and a Release as it is kept between two decisions: spec and status as text.
+//! Releases, Environments and Operations as they come, and a Release as it is kept between two decisions: spec and status as text.
 //!
 //! In: objects as the API server sends them. Out: what the core wants to know, parsed when it is asked for (some ten microseconds).
 //! One that cannot be read is left alone, and never ends the watch of the others. A pod template as a tree of JSON values costs 50 KiB and as text 2: ten thousand Releases must fit into 100 MB.
 
 use bascule_core::{OperationView, ReleaseView};
-use bascule_crds::{Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus};
+use bascule_crds::{Environment, EnvironmentSpec, Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -119,6 +119,31 @@ impl KeptRelease {
                 .as_deref()
                 .map_or_else(|| Some(ReleaseStatus::default()), |text| serde_json::from_str(text).ok())?,
         })
+    }
+}
+
+/// An Environment as it comes.
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "Environment")]
+pub(crate) struct SlimEnvironment {
+    #[serde(deserialize_with = "slim")]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Shallow,
+}
+
+/// What is kept of it, or why it cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KeptEnvironment(pub(crate) Result<Box<EnvironmentSpec>, String>);
+
+impl SlimEnvironment {
+    pub(crate) fn kept(&self) -> KeptEnvironment {
+        let spec = match &self.spec {
+            Shallow { cut: true, .. } => Err(Unreadable::TooDeep.to_string()),
+            Shallow { value, .. } if value.is_null() => Ok(Box::default()),
+            Shallow { value, .. } => read("spec", &value.to_string()).map(Box::new).map_err(|error| error.to_string()),
+        };
+        KeptEnvironment(spec)
     }
 }
 

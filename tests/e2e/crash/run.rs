@@ -15,7 +15,7 @@ use bascule_tests::{
     controller::Process,
     load::{Load, Tally},
     proxy::{Class, Entry, Fault, Proxy},
-    stage::{from, service_manifest},
+    stage::{from, make_environment, service_manifest},
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -97,6 +97,7 @@ impl<'a> Run<'a> {
     async fn begin(bed: &'a Bed, story: &'a Story) -> Result<Self, String> {
         let client = bed.admin().await;
         let namespace = format!("crash-{}-{}-{}", story.name, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        make_environment(&client).await;
         let labels = json!({"bascule.dev/environment": "staging", "bascule.dev/e2e": "true"});
         let object: Namespace =
             from(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}));

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{
-    Check, Deployment, Endpoints, Next, Observed, OperationView, Plan, PodReport, Policy, Read, Record, Refusal, ReleaseView,
-    ReplicaSet, Service, ServicePort, ServiceWrite, Sight, Step, decide,
+    Check, Claim, Deployment, Endpoints, Next, Observed, OperationView, Plan, PodReport, Policy, Read, Record, Refusal,
+    ReleaseView, ReplicaSet, Service, ServicePort, ServiceWrite, Sight, Step, decide,
 };
 use bascule_crds::{ConditionStatus, ConditionType, ReleaseSpec, ReleaseStatus, Track, names};
 use jiff::{SignedDuration, Timestamp};
@@ -119,8 +119,9 @@ impl Walk {
         }
         Observed {
             release: self.release.clone(),
-            environment: Sight::Known(Some("staging".into())),
-            artifacts: BTreeMap::new(),
+            environment: Sight::Known(Claim::Of { name: "staging".into(), spec: Box::default() }),
+            parameters: BTreeMap::new(),
+            images: BTreeMap::new(),
             deployments: Sight::Known(self.deployments.clone()),
             replica_sets: Sight::Known(self.replica_sets.clone()),
             endpoints: services.keys().map(|name| (name.clone(), Sight::Known(Endpoints::default()))).collect(),

@@ -106,6 +106,15 @@ impl Author {
         Ok(Call::new("PATCH", path).with(MERGE, json!({"metadata": {"annotations": dies}})))
     }
 
+    /// The parameter that the team writes for this version, and its value.
+    pub fn written(&self, want: &Want) -> Option<(&str, String)> {
+        let image = match &self.dialect {
+            Dialect::Annotations => IMAGE,
+            Dialect::App(image) => image,
+        };
+        Some((self.shape.parameter.as_deref()?, format!("{image}:{}", want.version)))
+    }
+
     /// The Release as the team has it now.
     pub fn release(&self) -> anyhow::Result<Value> {
         let want = self.wanted.as_ref().context("no version is wanted yet")?;
@@ -122,11 +131,15 @@ impl Author {
             Dialect::Annotations => IMAGE,
             Dialect::App(image) => image,
         };
+        let pointer = match &shape.parameter {
+            Some(parameter) => json!({"parameter": parameter, "resolve": "Never"}),
+            None => json!({"ref": format!("{image}:{}", want.version), "resolve": "Never"}),
+        };
         let mut release = json!({
             "apiVersion": "bascule.dev/v1alpha1", "kind": "Release",
             "metadata": {"name": shape.release, "namespace": self.namespace},
             "spec": {
-                "artifacts": [{"name": "web", "image": {"ref": format!("{image}:{}", want.version), "resolve": "Never"}}],
+                "artifacts": [{"name": "web", "image": pointer}],
                 "workloads": workloads.collect::<Vec<_>>(),
                 "services": services,
                 "strategy": {

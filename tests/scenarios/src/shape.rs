@@ -26,6 +26,9 @@ pub struct Shape {
     pub bake: Duration,
     pub scale_down_delay: Duration,
     pub progress_deadline: Duration,
+    /// The version comes from this parameter, which the team writes; in the simulation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
     /// A merge patch on the whole Release.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub merge: Value,
@@ -57,6 +60,7 @@ impl Default for Shape {
             bake: Duration::from_secs(5),
             scale_down_delay: Duration::from_secs(5),
             progress_deadline: Duration::from_secs(60),
+            parameter: None,
             merge: Value::Null,
         }
     }

@@ -15,8 +15,9 @@ use jiff::SignedDuration;
 use crate::{
     chance::Chance,
     fault::{Fault, What, When},
+    parameter_store::StoreTrouble,
     roughly,
-    run::{Outcome, Run},
+    run::{Outcome, PARAMETER, Run},
 };
 
 /// What many runs came to.
@@ -55,7 +56,11 @@ const MILLIS: u64 = 30_000;
 pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     let mut chance = Chance::part(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), "campaign");
     let story = chance.pick(stories).filter(|_| chance.clone().once_in(2)).cloned();
-    let scenario = story.unwrap_or_else(|| generated(chance.draw()));
+    let mut scenario = story.unwrap_or_else(|| generated(chance.draw()));
+    let pointed = scenario.why == "generated" && chance.once_in(3);
+    if pointed {
+        scenario.shape.parameter = Some(PARAMETER.to_owned());
+    }
     let count = match chance.below(10) {
         0 => 0,
         1..=3 => 1,
@@ -64,7 +69,10 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     };
     let faults: Vec<Fault> = (0..count)
         .map(|_| {
-            let what = What::sample(&mut chance);
+            let what = match StoreTrouble::ALL.get(usize::try_from(chance.below(14)).unwrap_or(14)).filter(|_| pointed) {
+                Some(trouble) => What::Parameters { trouble: *trouble, length: chance.between(1, 90) * 1_000 },
+                None => What::sample(&mut chance),
+            };
             let when = if what.is_of_a_request() {
                 When::Request(chance.between(1, REQUESTS))
             } else {

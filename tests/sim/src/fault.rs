@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chance::Chance;
+use crate::{chance::Chance, parameter_store::StoreTrouble};
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,8 @@ pub enum What {
     DeletePreview,
     /// The status of the Release is wiped.
     WipeStatus,
+    /// Something is the matter with Parameter Store, for so long.
+    Parameters { trouble: StoreTrouble, length: u64 },
 }
 
 impl What {
@@ -96,6 +98,7 @@ impl What {
                 | Self::DeleteDeployment { .. }
                 | Self::DeletePreview
                 | Self::WipeStatus
+                | Self::Parameters { .. }
                 | Self::ClockJump(_)
                 | Self::Partition(_)
                 | Self::Freeze(_)
@@ -107,7 +110,7 @@ impl What {
 
     /// One of all that there are.
     pub fn sample(chance: &mut Chance) -> Self {
-        let kinds = ["Release", "Operation", "Deployment", "ReplicaSet", "Service", "EndpointSlice", "Namespace"];
+        let kinds = ["Release", "Operation", "Environment", "Deployment", "ReplicaSet", "Service", "EndpointSlice", "Namespace"];
         let track = if chance.once_in(2) { "blue" } else { "green" }.to_owned();
         let secs = |chance: &mut Chance, most: u64| chance.between(1, most) * 1_000;
         match chance.below(32) {
@@ -204,6 +207,7 @@ impl What {
             Self::DeleteDeployment { .. } => "Deployment deleted",
             Self::DeletePreview => "preview deleted",
             Self::WipeStatus => "status wiped",
+            Self::Parameters { .. } => "Parameter Store in trouble",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod fault;
 pub mod network;
 pub mod oracle;
+pub mod parameter_store;
 pub mod process;
 pub mod registry;
 pub mod roughly;

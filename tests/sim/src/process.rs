@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{network::Line, registry::Registry, server::Server, stage::NAMESPACE};
+use crate::{network::Line, parameter_store::Store, registry::Registry, server::Server, stage::NAMESPACE};
 
 /// Work that is due is looked at within this time.
 const OVERLOOKED_AFTER: Duration = Duration::from_millis(100);
@@ -196,6 +196,7 @@ impl Replica {
             read_pull_secrets: false,
             plain_http_registries: Vec::new(),
             fetch: Some(self.registry.clone()),
+            parameters: Some(Arc::new(Store { server: self.server.clone() })),
             lease: self.elects.then(|| Lease {
                 namespace: NAMESPACE.to_owned(),
                 name: lease::NAME.to_owned(),

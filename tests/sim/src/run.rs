@@ -125,6 +125,7 @@ impl Run {
         // A fault that is still to come would only be late.
         faults.abort_all();
         server.inside().faults.cease();
+        server.inside().parameters.cease();
         if !self.election {
             other.kill();
         }
@@ -169,7 +170,11 @@ impl Run {
             }
         }
         let name = self.scenario.shape.release.clone();
-        let found = rest::judge(&server.inside().api, NAMESPACE, &name);
+        let found = {
+            let inside = server.inside();
+            let written = inside.parameters.newest(PARAMETER).map(|parameter| parameter.value.clone());
+            rest::judge(&inside.api, NAMESPACE, &name, written.as_deref())
+        };
         // That rest is silent is seen in every run without faults, and in some of the others.
         if !found.is_empty() || (!self.faults.is_empty() && !self.seed.is_multiple_of(4)) {
             return found;
@@ -192,6 +197,8 @@ fn is_restless(server: &Server) -> bool {
 }
 
 /// So long without a write is rest: longer than any pause of a story.
+/// The one that generated scenarios point to.
+pub const PARAMETER: &str = "/shop/staging/web/image";
 const QUIET: Duration = Duration::from_secs(200);
 /// Longer than the controller's resync.
 const RESYNCED: Duration = Duration::from_secs(1_000);
@@ -217,6 +224,16 @@ fn make_namespace(server: &Server) {
         path: "/api/v1/namespaces".into(),
         content_type: "application/json".into(),
         body: Some(json!({"metadata": {"name": NAMESPACE, "labels": {"bascule.dev/environment": "staging"}}})),
+        ..Request::default()
+    });
+    server.carry_out(&Request {
+        user: "platform".into(),
+        method: "POST".into(),
+        path: "/apis/bascule.dev/v1alpha1/environments".into(),
+        content_type: "application/json".into(),
+        body: Some(json!({
+            "apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "staging"}, "spec": {},
+        })),
         ..Request::default()
     });
 }

@@ -17,6 +17,7 @@ use crate::{
     chance::Chance,
     fault::Faults,
     oracle::Oracle,
+    parameter_store::Values,
 };
 
 /// Monday morning: the time at which every run begins.
@@ -44,6 +45,7 @@ pub struct Inside {
     pub history: Vec<Asked>,
     pub faults: Faults,
     pub oracle: Oracle,
+    pub parameters: Values,
     /// Requests of each replica since the beginning.
     pub counts: BTreeMap<usize, u64>,
     seen: usize,
@@ -64,6 +66,7 @@ impl Server {
             latency: Chance::part(seed, "latency"),
             history: Vec::new(),
             faults,
+            parameters: Values::default(),
             oracle: Oracle::default(),
             counts: BTreeMap::new(),
             seen: 0,

@@ -91,6 +91,12 @@ impl Stage for SimStage {
                 Ok(())
             }
             _ => {
+                if let Action::Want(want) = action
+                    && let Some((name, value)) = self.author.written(want)
+                {
+                    let now = self.server.now();
+                    self.server.inside().parameters.put(name, &value, now);
+                }
                 for call in self.author.calls(action)? {
                     self.send(call)?;
                 }

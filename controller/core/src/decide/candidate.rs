@@ -83,8 +83,8 @@ impl Decision<'_> {
                 self.quiet = true;
                 self.wait("Resolving", why);
             }
-            Err(Blocked::Unresolved(why)) => self.wait("ArtifactUnresolved", why),
-            Err(Blocked::Invalid(why)) => self.stall("SpecInvalid", why),
+            Err(Blocked::Unresolved(reason, why)) => self.wait(reason, why),
+            Err(Blocked::Invalid(reason, why)) => self.stall(reason, why),
         }
         None
     }

@@ -7,6 +7,7 @@ use crate::{
     mutant::{self, Mutant},
     observed::Sight,
     plan::NoteKind,
+    sources::{Freshness, Obstacle},
 };
 
 impl Decision<'_> {
@@ -14,12 +15,15 @@ impl Decision<'_> {
         if let Some(message) = self.trouble() {
             self.wait("Retrying", message);
         }
+        self.say_held();
         self.next.observed_generation = self.observed.release.generation;
         self.say_scale();
         let (ready, reconciling, stalled) = self.progress_conditions();
         self.tell_stalled();
+        self.tell_passed();
         let mut conditions = vec![ready, reconciling, stalled];
         conditions.extend(self.availability());
+        conditions.extend(self.freshness());
         let conditions = conditions
             .into_iter()
             .map(|(kind, status, reason, message)| self.condition(kind, status, &reason, message))
@@ -34,6 +38,15 @@ impl Decision<'_> {
             steps.chain(self.reads.iter().map(crate::Read::target)).filter(|target| !target.starts_with("operation/")).collect();
         let troubles = self.observed.troubles.iter().filter(|trouble| trouble.lasting && wanted.contains(&trouble.target));
         troubles.min_by_key(|trouble| &trouble.target).map(|trouble| trouble.message.clone())
+    }
+
+    /// Once, when it begins.
+    fn tell_passed(&mut self) {
+        let Some(Freshness::Passed { reason, message }) = &self.sources.freshness else { return };
+        let told = self.stored.condition(ConditionType::SourcesFresh).is_some_and(|stored| stored.message == *message);
+        if !told {
+            self.record_notes.push(note(NoteKind::PassedOver, format!("{reason}: {message}")));
+        }
     }
 
     /// Once, when it begins; that a version was rejected has been told already.
@@ -154,6 +167,33 @@ impl Decision<'_> {
             (kind, true.into(), "AllPodsReady".into(), "every workload has all its pods".into())
         } else {
             (kind, false.into(), "PodsMissing".into(), format!("not all pods are ready: {}", short.join(", ")))
+        })
+    }
+
+    /// A pointer that is known and cannot be followed. While a candidate is on its way, that is the story.
+    fn say_held(&mut self) {
+        if self.next.candidate.is_some() {
+            return;
+        }
+        match self.sources.held.clone() {
+            Some(Obstacle::Waiting(reason, why)) => self.wait(reason, why),
+            Some(Obstacle::Wrong(reason, why)) => self.stall(reason, why),
+            Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(_)) | None => {}
+        }
+    }
+
+    fn freshness(&self) -> Option<Said> {
+        let kind = ConditionType::SourcesFresh;
+        Some(match self.sources.freshness.as_ref()? {
+            Freshness::Fresh => (kind, true.into(), "Fresh".into(), "every parameter has been read".into()),
+            Freshness::Stale { reason, message } => {
+                (kind, false.into(), (*reason).to_owned(), format!("{message}; what was resolved last stays wanted"))
+            }
+            Freshness::Passed { reason, message } => (kind, true.into(), (*reason).to_owned(), message.clone()),
+            Freshness::Unseen => {
+                let stored = self.stored.condition(kind)?;
+                (kind, stored.status, stored.reason.clone(), stored.message.clone())
+            }
         })
     }
 

@@ -47,6 +47,7 @@ pub enum Event {
         fault: Fault,
     },
     Registry(Registry),
+    Store(StoreFault),
     /// A leader that was deposed and does not know: it sees an older state and acts on it.
     Deposed {
         back: u8,
@@ -79,6 +80,10 @@ pub enum Story {
     GiveUp { version: u8, late: bool },
     /// Another version, and a registry that says nothing or that it cannot.
     Silence { version: u8, fails: bool },
+    /// The controller ends between the two Services of a switch, and no pod is left on either side.
+    Split { version: u8 },
+    /// A version that comes from a parameter, and something that happens to Parameter Store then.
+    Follow { version: u8, fault: StoreFault },
     /// Whatever is broken is mended, and the user wants nothing odd.
     Mend,
     /// A worker comes with one version and goes with the next.
@@ -99,6 +104,22 @@ pub enum Setting {
     Services(u8),
     /// Replicas for all workloads, as an autoscaler drives them.
     Shared(bool),
+    /// The version comes from a parameter.
+    Parameter(bool),
+}
+
+/// What is the matter with Parameter Store.
+#[derive(Clone, Copy, Debug)]
+pub enum StoreFault {
+    None,
+    Silent,
+    Fails,
+    /// Somebody deletes the parameter; who writes it next makes it anew.
+    Gone,
+    /// Somebody writes nonsense.
+    Nonsense,
+    /// It answers with what was true before the last write.
+    Old,
 }
 
 /// What the user wants now.
@@ -117,6 +138,7 @@ pub struct Wish {
     worker: bool,
     services: u8,
     shared: bool,
+    pub parameter: bool,
 }
 
 impl Wish {
@@ -134,6 +156,7 @@ impl Wish {
             worker: false,
             services: 1,
             shared: false,
+            parameter: false,
         }
     }
 
@@ -155,6 +178,7 @@ impl Wish {
             Setting::Worker(on) => self.worker = on,
             Setting::Services(count) => self.services = count,
             Setting::Shared(on) => self.shared = on,
+            Setting::Parameter(on) => self.parameter = on,
         }
     }
 
@@ -168,7 +192,7 @@ impl Wish {
                 "metadata": {"labels": {"app": "web"}},
                 "spec": {"containers": [{"name": name, "image": image}]},
             });
-            if self.resolve {
+            if self.resolve || self.parameter {
                 template["metadata"]["annotations"] = json!({"behaviour": "$(artifacts.web.tag)"});
             }
             let mut workload = json!({"name": name, "template": template});
@@ -186,8 +210,7 @@ impl Wish {
             ["web", "api"][..usize::from(self.services)].iter().map(|name| json!({"name": name})).collect();
         let mut value = json!({
             "suspend": self.suspend,
-            "artifacts": [{"name": "web", "image": {
-                "ref": format!("r/web:{}", self.tag), "resolve": if self.resolve { "Always" } else { "Never" }}}],
+            "artifacts": [{"name": "web", "image": self.image()}],
             "workloads": workloads,
             "services": services,
             "strategy": {
@@ -201,6 +224,17 @@ impl Wish {
             value["replicas"] = json!(self.replicas);
         }
         spec_of(&value)
+    }
+
+    fn image(&self) -> Value {
+        if self.parameter {
+            return json!({"parameter": "/shop/$(env.name)/web"});
+        }
+        json!({"ref": self.value(), "resolve": if self.resolve { "Always" } else { "Never" }})
+    }
+
+    pub fn value(&self) -> String {
+        format!("r/web:{}", self.tag)
     }
 
     /// A user who wants no more surprises.
@@ -222,6 +256,7 @@ pub fn setting() -> impl Strategy<Value = Setting> {
         any::<bool>().prop_map(Setting::Worker),
         (0..3u8).prop_map(Setting::Services),
         any::<bool>().prop_map(Setting::Shared),
+        any::<bool>().prop_map(Setting::Parameter),
     ]
 }
 
@@ -278,6 +313,11 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
+fn store_fault() -> impl Strategy<Value = StoreFault> {
+    use StoreFault::{Fails, Gone, None, Nonsense, Old, Silent};
+    prop::sample::select(vec![None, Silent, Fails, Gone, Nonsense, Old])
+}
+
 fn want() -> impl Strategy<Value = Event> {
     (0..4u8, 0..12u8, 0..5i32).prop_map(|(version, pods, replicas)| Event::Want { version, pods, replicas })
 }
@@ -296,6 +336,8 @@ fn story() -> impl Strategy<Value = Story> {
         1 => (4..20u8).prop_map(|version| Story::Jam { version }),
         1 => (4..20u8, any::<bool>()).prop_map(|(version, late)| Story::GiveUp { version, late }),
         1 => (4..20u8, any::<bool>()).prop_map(|(version, fails)| Story::Silence { version, fails }),
+        1 => (4..20u8).prop_map(|version| Story::Split { version }),
+        3 => (0..4u8, store_fault()).prop_map(|(version, fault)| Story::Follow { version, fault }),
         3 => Just(Story::Mend),
         1 => (0..4u8).prop_map(|version| Story::Visit { version }),
     ]
@@ -322,6 +364,7 @@ fn mishap() -> impl Strategy<Value = Event> {
         2 => Just(Event::Restart),
         3 => (0..5u8, fault()).prop_map(|(after, fault)| Event::Fault { after, fault }),
         2 => prop::sample::select(vec![Registry::Answers, Registry::Moved, Registry::Silent, Registry::Fails]).prop_map(Event::Registry),
+        2 => store_fault().prop_map(Event::Store),
     ]
 }
 

@@ -11,7 +11,7 @@ use proptest::{
 use serde_json::json;
 
 use crate::{
-    generate::{Event, NEVER, SLOW, Setting, Story, Wish},
+    generate::{Event, NEVER, SLOW, Setting, StoreFault, Story, Wish},
     world::{Fault, Hand, Kind, Process, Registry, Rule, World},
 };
 
@@ -19,7 +19,12 @@ use crate::{
 pub struct Player {
     pub world: World,
     pub wish: Wish,
+    /// What the user has written to the parameter last; empty when it is to be written again.
+    pointed: String,
 }
+
+/// As the Release names it.
+const PARAMETER: &str = "/shop/staging/web";
 
 impl Player {
     /// `only`: the rule that counts.
@@ -32,7 +37,7 @@ impl Player {
         world.policy.keep_operations = 2;
         world.policy.keep_rejections = 3;
         world.oracle.only = Some(only);
-        Self { world, wish }
+        Self { world, wish, pointed: String::new() }
     }
 
     pub fn play(&mut self, events: &[Event]) -> &mut Self {
@@ -50,12 +55,41 @@ impl Player {
             other => self.befall(other),
         }
         self.world.apply_spec(self.wish.spec());
+        self.point();
         // A Service that the user names is made with it.
         for service in self.wish.spec().services {
             let is_new = self.world.oracle.made.insert(service.name.clone());
             if is_new && !self.world.services.contains_key(&service.name) {
                 self.world.add_service(&service.name);
             }
+        }
+    }
+
+    fn upset(&mut self, fault: StoreFault) {
+        let (store, now) = (&mut self.world.store, self.world.now);
+        store.fails = None;
+        match fault {
+            StoreFault::None => {}
+            StoreFault::Silent => store.fails = Some(true),
+            StoreFault::Fails => store.fails = Some(false),
+            StoreFault::Gone => {
+                store.forget();
+                self.pointed = String::new();
+            }
+            StoreFault::Nonsense => {
+                store.put(PARAMETER, "no image", now);
+                self.pointed = String::new();
+            }
+            StoreFault::Old => store.go_back(PARAMETER),
+        }
+    }
+
+    /// The user writes the parameter, when it says something else.
+    fn point(&mut self) {
+        let value = self.wish.value();
+        if self.wish.parameter && self.wish.value() != self.pointed {
+            self.world.store.put(PARAMETER, &value, self.world.now);
+            self.pointed = value;
         }
     }
 
@@ -98,6 +132,7 @@ impl Player {
             Event::Reveal => world.process.hidden.clear(),
             Event::Fault { after, fault } => world.fault = Some((*after, *fault)),
             Event::Registry(registry) => world.registry = *registry,
+            Event::Store(fault) => self.upset(*fault),
             Event::Deposed { back, turns } => {
                 let confirmed = world.process.confirmed.clone();
                 let leader = std::mem::replace(&mut world.process, Process { confirmed, ..Process::default() });
@@ -173,6 +208,32 @@ impl Player {
                 self.want_and_pass(*version, 0, 3);
                 self.world.registry = Registry::Answers;
             }
+            Story::Split { version } => {
+                self.wish.set(Setting::Services(2));
+                self.want_and_pass(*version, 0, 0);
+                self.world.fail_after_route = Some("api".into());
+                let is_moved = |world: &World| {
+                    let candidate = world.release.status.candidate.as_ref();
+                    let selected = world.services.get("api").and_then(|service| service.selected());
+                    candidate.is_some_and(|it| selected == Some(it.track.as_str()))
+                };
+                for _ in 0..30 {
+                    if !is_moved(&self.world) {
+                        self.world.run_one();
+                    }
+                }
+                self.world.fail_after_route = None;
+                for hand in [Hand::KillActive, Hand::KillCandidate] {
+                    self.world.meddle(&hand, "web", "web");
+                }
+                self.world.pass(3);
+            }
+            Story::Follow { version, fault } => {
+                self.wish.set(Setting::Parameter(true));
+                self.want_and_pass(*version, 0, 100);
+                self.upset(*fault);
+                self.world.pass(20);
+            }
             Story::Mend => self.calm(),
             Story::Visit { version } => {
                 for (on, version) in [(true, *version), (false, version + 1), (false, version + 2)] {
@@ -186,6 +247,7 @@ impl Player {
     fn want_and_pass(&mut self, version: u8, pods: u8, secs: i64) {
         self.wish.want(version, pods, 2);
         self.world.apply_spec(self.wish.spec());
+        self.point();
         self.world.pass(secs);
     }
 
@@ -198,10 +260,13 @@ impl Player {
         world.process.hidden.clear();
         world.fault = None;
         world.registry = Registry::Answers;
+        world.store.fails = None;
+        world.store.catch_up();
         world.let_go();
         world.revive();
         self.wish.calm();
         self.world.apply_spec(self.wish.spec());
+        self.point();
     }
 }
 

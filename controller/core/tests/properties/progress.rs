@@ -126,9 +126,10 @@ fn replicas(world: &World, rest: &World) -> u64 {
 }
 
 fn unsaid(now: &ReleaseStatus, then: &ReleaseStatus) -> u64 {
-    use ConditionType::{Available, Ready, Reconciling, Stalled};
-    let conditions =
-        [Ready, Reconciling, Stalled, Available].into_iter().filter(|kind| now.condition(*kind) != then.condition(*kind));
+    use ConditionType::{Available, Ready, Reconciling, SourcesFresh, Stalled};
+    let conditions = [Ready, Reconciling, Stalled, Available, SourcesFresh]
+        .into_iter()
+        .filter(|kind| now.condition(*kind) != then.condition(*kind));
     let parts = [
         now.observed_generation != then.observed_generation,
         now.replicas != then.replicas || now.selector != then.selector,
@@ -167,6 +168,8 @@ fn wanted(world: &World) -> Option<String> {
     spec.services.clear();
     let mut fresh = World::new(spec);
     fresh.registry = world.registry;
+    fresh.store = world.store.clone();
+    fresh.claim = world.claim.clone();
     fresh.release.status.artifacts.clone_from(&world.release.status.artifacts);
     fresh.process = Process::default();
     for _ in 0..4 {

@@ -45,7 +45,8 @@ fn reordered(observed: &Observed, seed: u64) -> Observed {
     other.services = refill(&observed.services);
     other.endpoints = refill(&observed.endpoints);
     other.strangers = refill(&observed.strangers);
-    other.artifacts = refill(&observed.artifacts);
+    other.images = refill(&observed.images);
+    other.parameters = refill(&observed.parameters);
     if let bascule_core::Sight::Known(deployments) = &mut other.deployments {
         *deployments = refill(deployments);
     }

@@ -9,6 +9,7 @@ mod faults;
 mod release;
 mod rollback;
 mod services;
+mod sources;
 mod workloads;
 
 use bascule_crds::Track;

@@ -19,7 +19,9 @@ use std::{
     rc::Rc,
 };
 
-use bascule_core::{Deployment, Next, Note, Observed, OperationView, Plan, Policy, ReleaseView, Service, ServicePort, decide};
+use bascule_core::{
+    Claim, Deployment, Next, Note, Observed, OperationView, Plan, Policy, ReleaseView, Service, ServicePort, decide,
+};
 use bascule_crds::{ReleaseSpec, ReleaseStatus};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -29,7 +31,7 @@ pub use checks::Rule;
 pub use hands::Hand;
 pub use pods::{Pods, Set};
 pub use process::{Kind, Part, Process};
-pub use sight::{Registry, Snapshot};
+pub use sight::{Registry, Snapshot, Store};
 pub use steps::Fault;
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,9 @@ pub struct World {
     /// Ready endpoints behind a Service that are not ours.
     pub strangers: BTreeMap<String, u32>,
     pub registry: Registry,
+    pub store: Store,
+    /// What the namespace says of its environment.
+    pub claim: Claim,
     /// The admission policy that puts the track into the selector.
     pub policy_installed: bool,
     /// Pods of these revisions are dead from now on.
@@ -108,6 +113,8 @@ impl World {
             operations: Vec::new(),
             strangers: BTreeMap::new(),
             registry: Registry::default(),
+            store: Store::default(),
+            claim: Claim::Of { name: "staging".into(), spec: Box::default() },
             policy_installed: true,
             killed: BTreeSet::new(),
             process: Process::default(),

@@ -2,8 +2,14 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use bascule_core::{Deployment, Endpoints, Observed, OperationView, PodReport, Read, ReleaseView, ReplicaSet, Service, Sight};
-use bascule_crds::{Resolve, ResolvedArtifact, names};
+use bascule_core::{
+    Answer, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Read, ReleaseView, ReplicaSet,
+    Service, Sight,
+    image::Reference,
+    sources::{self, ParameterName, Parameters},
+};
+use bascule_crds::names;
+use jiff::Timestamp;
 
 use super::{Kind, Part, Pods, Set, World};
 
@@ -27,6 +33,53 @@ pub enum Registry {
     Moved,
     Silent,
     Fails,
+}
+
+/// What Parameter Store says.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    pub values: BTreeMap<String, Parameter>,
+    /// It does not answer: not yet, or with a failure.
+    pub fails: Option<bool>,
+    /// What was true before the last write.
+    before: BTreeMap<String, Parameter>,
+    /// What is true, while it answers with what was before.
+    after: BTreeMap<String, Parameter>,
+    /// No two writes are made at the same time.
+    writes: i64,
+}
+
+impl Store {
+    /// Somebody writes the parameter.
+    pub fn put(&mut self, name: &str, value: &str, at: Timestamp) {
+        self.catch_up();
+        self.writes += 1;
+        let version = self.values.get(name).map_or(1, |it| it.version + 1);
+        let modified_at = Some(at + jiff::SignedDuration::from_millis(self.writes));
+        let parameter = Parameter { value: value.to_owned(), version, secure: false, modified_at };
+        if let Some(before) = self.values.insert(name.to_owned(), parameter) {
+            self.before.insert(name.to_owned(), before);
+        }
+    }
+
+    /// It answers with what was true before the last write.
+    pub fn go_back(&mut self, name: &str) {
+        if let (Some(before), Some(now)) = (self.before.get(name), self.values.get(name)) {
+            self.after.insert(name.to_owned(), now.clone());
+            self.values.insert(name.to_owned(), before.clone());
+        }
+    }
+
+    /// Somebody deletes everything.
+    pub fn forget(&mut self) {
+        self.values.clear();
+        self.before.clear();
+        self.after.clear();
+    }
+
+    pub fn catch_up(&mut self) {
+        self.values.append(&mut self.after);
+    }
 }
 
 const HIDDEN: &str = "not read yet";
@@ -160,9 +213,12 @@ impl World {
         for deployment in deployments.values_mut() {
             deployment.confirmed = process.confirmed.get(&deployment.uid).copied();
         }
+        let claim = unless(hidden(Part::Environment), self.claim.clone());
+        let parameters = self.parameters(&shown.release, &claim);
         Observed {
-            environment: unless(hidden(Part::Environment), Some("staging".into())),
-            artifacts: self.answers(&shown.release),
+            images: self.images(&shown.release, &claim, &parameters),
+            parameters,
+            environment: claim,
             release: shown.release,
             deployments: unless(hidden(Part::Deployments), deployments),
             replica_sets: unless(hidden(Part::ReplicaSets), shown.sets),
@@ -176,33 +232,34 @@ impl World {
         }
     }
 
+    /// What Parameter Store says about the parameters that are pointed to.
+    fn parameters(&self, release: &ReleaseView, claim: &Sight<Claim>) -> Parameters {
+        let answer = |name: &ParameterName| match self.store.fails {
+            None => Answer::Known(self.store.values.get(name.base()).cloned()),
+            Some(true) => Answer::Pending,
+            Some(false) => Answer::Failed { reason: "Unreachable", message: format!("parameter {name}: no answer") },
+        };
+        sources::parameters(release, claim).iter().map(|(artifact, name)| (artifact.clone(), answer(name))).collect()
+    }
+
     /// Answers of the registry about what is not pinned yet.
-    fn answers(&self, release: &ReleaseView) -> BTreeMap<String, Sight<ResolvedArtifact>> {
-        let open = release.spec.artifacts.iter().filter(|artifact| {
-            let text = &artifact.image.reference;
-            let pinned = |it: &ResolvedArtifact| it.name == artifact.name && it.reference == *text && it.digest.is_some();
-            artifact.image.resolve == Resolve::Always && !release.status.artifacts.iter().any(pinned)
-        });
-        let answer = |artifact: &bascule_crds::Artifact| {
-            let text = &artifact.image.reference;
-            let (repository, tag) = text.rsplit_once(':').unwrap();
+    fn images(&self, release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, Answer<Image>> {
+        let answer = |reference: &Reference| {
+            let tag = reference.open_tag().unwrap();
             let build = match self.registry {
                 Registry::Answers => 1,
                 Registry::Moved => 2,
-                Registry::Silent => return None,
-                Registry::Fails => return Some(Sight::Unknown("the registry does not answer".into())),
+                Registry::Silent => return Answer::Pending,
+                Registry::Fails => {
+                    return Answer::Failed { reason: "ArtifactUnresolved", message: "the registry does not answer".into() };
+                }
             };
             let digest =
                 format!("sha256:{:0>64}", format!("{:x}{build}", tag.bytes().fold(7_u64, |sum, it| sum * 31 + u64::from(it))));
-            Some(Sight::Known(ResolvedArtifact {
-                name: artifact.name.clone(),
-                reference: text.clone(),
-                image: format!("{repository}@{digest}"),
-                tag: Some(tag.to_owned()),
-                digest: Some(digest),
-            }))
+            Answer::Known(Image { reference: reference.clone(), tag: Some(tag.to_owned()), digest })
         };
-        open.filter_map(|artifact| Some((artifact.name.clone(), answer(artifact)?))).collect()
+        let open = sources::images(release, claim, parameters);
+        open.iter().map(|(artifact, reference)| (artifact.clone(), answer(reference))).collect()
     }
 
     /// Pods that a Service sends to: all workloads' pods in this world carry `app=web`.

@@ -47,6 +47,7 @@ impl Tally {
             (ConditionType::Reconciling, "reconciling"),
             (ConditionType::Stalled, "stalled"),
             (ConditionType::Available, "available"),
+            (ConditionType::SourcesFresh, "sources"),
         ] {
             if let Some(condition) =
                 next.condition(kind).filter(|it| stored.condition(kind).is_none_or(|old| old.reason != it.reason))

@@ -102,6 +102,7 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         read_pull_secrets: false,
         plain_http_registries: Vec::new(),
         fetch: Some(Arc::new(Registry)),
+        parameters: None,
         lease: None,
         seed: 1,
         policy: Policy::default(),
@@ -175,7 +176,7 @@ fn as_stored(object: Value, kind: &str, index: usize) -> Value {
     metadata.insert("name".into(), json!(format!("wild-{index}")));
     metadata.insert("uid".into(), json!(format!("wild-{kind}-{index}")));
     metadata.insert("resourceVersion".into(), json!("50"));
-    if kind == "namespaces" {
+    if ["namespaces", "environments"].contains(&kind) {
         metadata.remove("namespace");
     } else {
         metadata.insert("namespace".into(), json!(WILD));

@@ -34,7 +34,7 @@ const PLAIN: Kind = Kind {
 
 const CUSTOM: Kind = Kind { group: "bascule.dev", version: "v1alpha1", status: true, generation: true, custom: true, ..PLAIN };
 
-pub(crate) static KINDS: [Kind; 15] = [
+pub(crate) static KINDS: [Kind; 16] = [
     Kind { full: "namespaces", plural: "namespaces", kind: "Namespace", namespaced: false, status: true, ..PLAIN },
     Kind { full: "services", plural: "services", kind: "Service", status: true, ..PLAIN },
     Kind { full: "pods", plural: "pods", kind: "Pod", status: true, generation: true, ..PLAIN },
@@ -82,6 +82,14 @@ pub(crate) static KINDS: [Kind; 15] = [
     },
     Kind { full: "coordination.k8s.io/leases", group: "coordination.k8s.io", plural: "leases", kind: "Lease", ..PLAIN },
     Kind { full: "bascule.dev/releases", plural: "releases", kind: "Release", scale: true, ..CUSTOM },
+    Kind {
+        full: "bascule.dev/environments",
+        plural: "environments",
+        kind: "Environment",
+        namespaced: false,
+        status: false,
+        ..CUSTOM
+    },
     Kind { full: "bascule.dev/operations", plural: "operations", kind: "Operation", ..CUSTOM },
 ];
 

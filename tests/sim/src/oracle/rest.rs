@@ -9,7 +9,8 @@ use crate::api::Api;
 const UNDERWAY: [&str; 4] = ["Progressing", "Resolving", "Retrying", "ServiceUnknown"];
 
 /// What is not as it should be, of one Release at rest.
-pub fn judge(api: &Api, namespace: &str, name: &str) -> Vec<String> {
+/// `written`: what the parameter says that the Release may name.
+pub fn judge(api: &Api, namespace: &str, name: &str, written: Option<&str>) -> Vec<String> {
     let Some(release) = api.store.find("bascule.dev/releases", namespace, name) else { return Vec::new() };
     if release["metadata"].get("deletionTimestamp").is_some() {
         return Vec::new();
@@ -55,7 +56,11 @@ pub fn judge(api: &Api, namespace: &str, name: &str) -> Vec<String> {
         }
     }
     judge_together(api, namespace, release, reason, &mut say);
-    judge_pods(api, namespace, release, ready == "True", &mut say);
+    let (fresh, reason, message) = condition(status, "SourcesFresh");
+    if fresh == "False" {
+        say(format!("it rests with parameters that were not read: {reason}: {message}"));
+    }
+    judge_pods(api, namespace, release, ready == "True", written, &mut say);
     for operation in api.store.all("bascule.dev/operations") {
         if text(operation, "/spec/release") == name && operation["status"].is_null() {
             say(format!("{} was never answered", text(operation, "/metadata/name")));
@@ -77,14 +82,15 @@ fn judge_together(api: &Api, namespace: &str, release: &Value, reason: &str, say
     }
 }
 
-fn judge_pods(api: &Api, namespace: &str, release: &Value, ready: bool, say: &mut impl FnMut(String)) {
+fn judge_pods(api: &Api, namespace: &str, release: &Value, ready: bool, written: Option<&str>, say: &mut impl FnMut(String)) {
     let status = &release["status"];
     let active = &status["active"];
     if !ready || active.is_null() {
         return;
     }
-    let wanted = text(release, "/spec/artifacts/0/image/ref");
-    let image = text(active, "/artifacts/0/reference");
+    let image = &release["spec"]["artifacts"][0]["image"];
+    let wanted = if image["parameter"].is_string() { written.unwrap_or_default() } else { text(image, "/ref") };
+    let image = text(active, "/artifacts/0/ref");
     if !image.is_empty() && image != wanted {
         say(format!("it is ready on {image}, and {wanted} is wanted"));
     }

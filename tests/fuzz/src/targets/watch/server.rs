@@ -24,9 +24,10 @@ struct Kind {
     version: &'static str,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind { plural: "releases", name: "Release", version: "bascule.dev/v1alpha1" },
     Kind { plural: "operations", name: "Operation", version: "bascule.dev/v1alpha1" },
+    Kind { plural: "environments", name: "Environment", version: "bascule.dev/v1alpha1" },
     Kind { plural: "deployments", name: "Deployment", version: "apps/v1" },
     Kind { plural: "replicasets", name: "ReplicaSet", version: "apps/v1" },
     Kind { plural: "services", name: "Service", version: "v1" },

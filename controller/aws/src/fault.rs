@@ -1,0 +1,121 @@
+//! Why AWS gave no answer, sorted by what has to be done about it.
+
+use std::error::Error;
+
+use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::error::display::DisplayErrorContext;
+
+/// The words are for people; they never hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Rights or credentials are missing.
+    #[error("{0}")]
+    Denied(String),
+    #[error("{0}")]
+    Throttled(String),
+    /// No answer, or a failure on the other side.
+    #[error("{0}")]
+    Unreachable(String),
+    /// AWS does not take the question.
+    #[error("{0}")]
+    Refused(String),
+}
+
+const DENIED: [&str; 12] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+    "OptInRequired",
+];
+
+const THROTTLED: [&str; 7] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "SlowDown",
+];
+
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
+pub(crate) fn of<E, R>(error: SdkError<E, R>) -> Fault
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Status + Send + Sync + 'static,
+{
+    match &error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or("no error code");
+            let said = service.err().message().unwrap_or("no message");
+            by_code(code, service.raw().status_code(), format!("{code}: {said}"))
+        }
+        SdkError::TimeoutError(_) => Fault::Unreachable("no answer in time".to_owned()),
+        SdkError::ResponseError(_) => Fault::Unreachable("the answer is not complete, or not one of AWS".to_owned()),
+        // Also what the credentials are made from: a role that must not be assumed is no question of the network.
+        _ => {
+            let whole = DisplayErrorContext(&error).to_string();
+            let why = root(&error);
+            if DENIED.iter().any(|code| whole.contains(code)) || whole.contains("CredentialsNotLoaded") {
+                Fault::Denied(why)
+            } else {
+                Fault::Unreachable(why)
+            }
+        }
+    }
+}
+
+fn by_code(code: &str, status: u16, said: String) -> Fault {
+    if DENIED.contains(&code) {
+        Fault::Denied(said)
+    } else if THROTTLED.contains(&code) || status == 429 {
+        Fault::Throttled(said)
+    } else if status >= 500 {
+        Fault::Unreachable(format!("HTTP {status}, {said}"))
+    } else {
+        Fault::Refused(said)
+    }
+}
+
+/// The innermost reason: the others only say that something went wrong.
+fn root(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// The HTTP status of a raw answer.
+pub(crate) trait Status {
+    fn status_code(&self) -> u16;
+}
+
+impl Status for aws_sdk_ssm::config::http::HttpResponse {
+    fn status_code(&self) -> u16 {
+        self.status().as_u16()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_says_what_has_to_be_done() {
+        let of = |code: &str, status| by_code(code, status, code.to_owned());
+        assert!(matches!(of("AccessDeniedException", 400), Fault::Denied(_)));
+        assert!(matches!(of("ThrottlingException", 400), Fault::Throttled(_)));
+        assert!(matches!(of("InternalServerError", 500), Fault::Unreachable(_)));
+        assert!(matches!(of("no error code", 503), Fault::Unreachable(_)));
+        assert!(matches!(of("ValidationException", 400), Fault::Refused(_)));
+    }
+}

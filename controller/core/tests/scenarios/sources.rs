@@ -1,0 +1,245 @@
+//! Where versions come from: parameters, environments, and everything that can be wrong with them.
+
+use bascule_core::Claim;
+use bascule_crds::{ConditionStatus, ConditionType, EnvironmentSpec, Track};
+use serde_json::{Value, json};
+
+use super::world::{Registry, World};
+use super::{spec, spec_of};
+
+const NAME: &str = "/shop/staging/web/image";
+
+fn pointed(changes: &[(&str, Value)]) -> bascule_crds::ReleaseSpec {
+    let mut value = serde_json::to_value(spec("v1", 3)).unwrap();
+    value["artifacts"][0]["image"] = json!({"parameter": "/shop/$(env.name)/web/image"});
+    for (path, change) in changes {
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        value.pointer_mut(parent).unwrap()[key] = change.clone();
+    }
+    spec_of(&value)
+}
+
+fn put(world: &mut World, value: &str) {
+    world.store.put(NAME, value, world.now);
+}
+
+/// Version 1 of the parameter has led to v1, and it is settled.
+fn followed() -> World {
+    let mut world = World::new(pointed(&[]));
+    put(&mut world, "r.example/web:v1");
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v1", Track::Blue)), true), "{:?}", world.ready());
+    assert_eq!(fresh(&world), (ConditionStatus::True, "Fresh".to_owned()));
+    world.writes.clear();
+    world.notes.clear();
+    world
+}
+
+fn ready(world: &World) -> (bool, &str) {
+    let (ready, reason, _) = world.ready();
+    (ready, reason)
+}
+
+fn fresh(world: &World) -> (ConditionStatus, String) {
+    let condition = world.release.status.condition(ConditionType::SourcesFresh).unwrap();
+    (condition.status, condition.reason.clone())
+}
+
+fn message(world: &World) -> &str {
+    &world.release.status.condition(ConditionType::SourcesFresh).unwrap().message
+}
+
+fn environment(value: Value) -> Claim {
+    let spec: EnvironmentSpec = serde_json::from_value(value).unwrap();
+    Claim::Of { name: "staging".into(), spec: Box::new(spec) }
+}
+
+#[test]
+fn a_parameter_that_is_written_is_a_release() {
+    let mut world = followed();
+    put(&mut world, "r.example/web:v2");
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v2", Track::Green)), true));
+    let artifact = &world.release.status.active.as_ref().unwrap().artifacts[0];
+    let record = artifact.parameter.as_ref().unwrap();
+    assert_eq!((record.name.as_str(), record.version, artifact.reference.as_str()), (NAME, 2, "r.example/web:v2"));
+}
+
+#[test]
+fn the_same_value_again_changes_the_record_and_no_pod() {
+    let mut world = followed();
+    put(&mut world, "r.example/web:v1");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+    assert_eq!(world.writes, ["status"]);
+    assert_eq!(world.release.status.artifacts[0].parameter.as_ref().unwrap().version, 2);
+}
+
+#[test]
+fn while_parameter_store_fails_everything_stays_and_status_says_so_once() {
+    let mut world = followed();
+    world.store.fails = Some(false);
+    world.pass(600);
+    assert_eq!((world.active(), world.ready().0), (Some(("v1", Track::Blue)), true));
+    assert_eq!(world.writes, ["status"]);
+    assert_eq!(fresh(&world), (ConditionStatus::False, "Unreachable".to_owned()));
+    world.restart();
+    world.pass(60);
+    assert_eq!(world.writes, ["status"]);
+    world.store.fails = None;
+    world.pass(60);
+    assert_eq!(fresh(&world), (ConditionStatus::True, "Fresh".to_owned()));
+    assert_eq!(world.writes, ["status", "status"]);
+}
+
+#[test]
+fn another_template_is_released_with_the_last_image_while_parameter_store_fails() {
+    let mut world = followed();
+    world.store.fails = Some(false);
+    world.apply_spec(pointed(&[("/workloads/0/template/metadata/annotations", json!({"note": "new"}))]));
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v1", Track::Green)), true));
+}
+
+#[test]
+fn a_parameter_that_is_gone_takes_nothing_with_it() {
+    let mut world = followed();
+    world.store.forget();
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v1", Track::Blue)), true));
+    assert_eq!(fresh(&world), (ConditionStatus::False, "ParameterMissing".to_owned()));
+    assert!(message(&world).contains(NAME), "{}", message(&world));
+}
+
+#[test]
+fn a_parameter_that_was_made_anew_is_followed_although_it_begins_with_version_1() {
+    let mut world = followed();
+    put(&mut world, "r.example/web:v2");
+    world.pass(120);
+    world.store.forget();
+    world.pass(5);
+    put(&mut world, "r.example/web:v3");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+}
+
+#[test]
+fn an_answer_of_yesterday_is_no_news() {
+    let mut world = followed();
+    let old = world.store.values[NAME].clone();
+    put(&mut world, "r.example/web:v2");
+    world.pass(120);
+    world.writes.clear();
+    world.store.values.insert(NAME.into(), old);
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v2", Track::Green)), true));
+    assert!(world.writes.is_empty(), "{:?}", world.writes);
+}
+
+#[test]
+fn a_label_that_was_moved_back_is_shown_and_not_followed() {
+    let mut world = World::new(pointed(&[("/artifacts/0/image/parameter", json!(format!("{NAME}:live")))]));
+    for version in ["v1", "v2"] {
+        put(&mut world, &format!("r.example/web:{version}"));
+        world.pass(120);
+    }
+    let mut back = world.store.values[NAME].clone();
+    (back.version, back.value, back.modified_at) = (1, "r.example/web:v1".into(), Some(super::world::start()));
+    world.store.values.insert(NAME.into(), back);
+    world.notes.clear();
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v2", Track::Green)), true));
+    assert_eq!(fresh(&world), (ConditionStatus::True, "OutOfOrder".to_owned()));
+    assert_eq!(world.notes.len(), 1, "{:?}", world.notes);
+}
+
+#[test]
+fn an_image_that_is_not_there_yet_is_waited_for() {
+    let mut world = followed();
+    world.registry = Registry::Fails;
+    put(&mut world, "r.example/web:v2");
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (Some(("v1", Track::Blue)), (false, "ArtifactUnresolved")));
+    world.registry = Registry::Answers;
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+}
+
+#[test]
+fn a_value_that_is_no_image_stalls_and_names_the_field() {
+    for (value, says) in [("  ", "version 2 is empty"), ("https://r.example/web:v2", "begins with a scheme")] {
+        let mut world = followed();
+        put(&mut world, value);
+        world.pass(60);
+        assert_eq!((world.active(), ready(&world)), (Some(("v1", Track::Blue)), (false, "ValueInvalid")));
+        let said = world.release.status.condition(ConditionType::Stalled).unwrap();
+        assert!(
+            said.message.contains(says) && said.message.starts_with("spec.artifacts[0].image.parameter: "),
+            "{}",
+            said.message
+        );
+    }
+}
+
+#[test]
+fn a_secret_value_is_not_repeated() {
+    let mut world = followed();
+    put(&mut world, "https://secret");
+    world.store.values.get_mut(NAME).unwrap().secure = true;
+    world.pass(60);
+    assert_eq!(ready(&world), (false, "ValueInvalid"));
+    assert!(!serde_json::to_string(&world.release.status).unwrap().contains("secret"));
+}
+
+#[test]
+fn the_registry_of_the_environment_is_put_before_a_value_without_one() {
+    let mut world = World::new(pointed(&[]));
+    world.claim = environment(json!({"registry": "r.example:5000"}));
+    put(&mut world, "shop/web:v1\n");
+    world.pass(120);
+    assert_eq!(world.release.status.artifacts[0].reference, "r.example:5000/shop/web:v1");
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+}
+
+#[test]
+fn what_is_not_allowed_is_neither_asked_for_nor_run() {
+    let mut world = followed();
+    world.claim = environment(json!({"allow": {"parameters": ["/shop/staging/**"], "images": ["r.example/web"]}}));
+    put(&mut world, "r.example/web:v2");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+    put(&mut world, "r.example/evil:v3");
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (Some(("v2", Track::Green)), (false, "NotAllowed")));
+    world.claim = environment(json!({"allow": {"parameters": ["/shop/prod/**"]}}));
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (Some(("v2", Track::Green)), (false, "NotAllowed")));
+    assert!(world.observed().parameters.is_empty());
+}
+
+#[test]
+fn an_environment_that_is_missing_stalls_and_takes_nothing_away() {
+    let mut world = followed();
+    world.claim = Claim::Refused { reason: "EnvironmentMissing", message: "there is no Environment staging".into() };
+    world.pass(120);
+    assert_eq!((world.active(), ready(&world)), (Some(("v1", Track::Blue)), (false, "EnvironmentMissing")));
+    assert_eq!(fresh(&world).0, ConditionStatus::True);
+}
+
+#[test]
+fn without_an_environment_the_controllers_defaults_hold() {
+    let mut world = World::new(pointed(&[("/artifacts/0/image/parameter", json!("/shop/web/image"))]));
+    world.claim = Claim::Nothing;
+    world.store.put("/shop/web/image", "web:v1", world.now);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+}
+
+#[test]
+fn variables_of_the_environment_are_put_in() {
+    let mut world = World::new(pointed(&[("/artifacts/0/image/parameter", json!("/$(vars.team)/web"))]));
+    world.claim = environment(json!({"variables": {"team": "shop"}}));
+    world.store.put("/shop/web", "r.example/web:v1", world.now);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+}

@@ -1,0 +1,277 @@
+//! Who wants which parameter of one scope, what is known, and what is to be asked next: the memory of the hub, without tasks or network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bascule_core::{Answer, Parameter, sources::ParameterName};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{AT_MOST, Batch, SourceError};
+
+/// A failure that time may heal is told after this time: until then the last answer is good.
+const GOOD_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+pub(super) type Known = Answer<Option<Parameter>>;
+
+#[derive(Debug)]
+pub(super) struct Book<K> {
+    entries: BTreeMap<ParameterName, Entry<K>>,
+    /// What each key wants, and how often.
+    askers: BTreeMap<K, (BTreeSet<ParameterName>, Duration)>,
+    /// When everything is read again.
+    next_round: Instant,
+}
+
+#[derive(Debug)]
+struct Entry<K> {
+    askers: BTreeSet<K>,
+    answer: Known,
+    /// To be asked now.
+    due: bool,
+    /// Not together with others: an answer about ten is refused for the sake of one.
+    alone: bool,
+    /// The first of the failures in a row.
+    failing: Option<Timestamp>,
+}
+
+impl<K: Clone + Ord> Book<K> {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { entries: BTreeMap::new(), askers: BTreeMap::new(), next_round: now }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// From now on `key` wants exactly these. True when there is something new to ask.
+    pub(super) fn ask(&mut self, key: &K, names: &BTreeSet<ParameterName>, every: Duration) -> bool {
+        let wish = (names.clone(), every);
+        if self.askers.get(key) == Some(&wish) {
+            return false;
+        }
+        let mut new = false;
+        for name in names {
+            let entry = self.entries.entry(name.clone()).or_insert_with(|| {
+                new = true;
+                Entry { askers: BTreeSet::new(), answer: Answer::Pending, due: true, alone: false, failing: None }
+            });
+            entry.askers.insert(key.clone());
+        }
+        let before = if names.is_empty() { self.askers.remove(key) } else { self.askers.insert(key.clone(), wish) };
+        for gone in before.map(|(names, _)| names).unwrap_or_default().difference(names) {
+            if let Some(entry) = self.entries.get_mut(gone) {
+                entry.askers.remove(key);
+                if entry.askers.is_empty() {
+                    self.entries.remove(gone);
+                }
+            }
+        }
+        new
+    }
+
+    pub(super) fn answer(&self, name: &ParameterName) -> Known {
+        self.entries.get(name).map_or(Answer::Pending, |entry| entry.answer.clone())
+    }
+
+    /// What is to be asked now: at most ten, and no two versions of one parameter, whose answers could not be told apart.
+    pub(super) fn batch(&mut self, now: Instant) -> Vec<ParameterName> {
+        if now >= self.next_round {
+            let every = self.askers.values().map(|(_, every)| *every).min().unwrap_or(Duration::from_secs(60));
+            self.next_round = now + every;
+            self.entries.values_mut().for_each(|entry| entry.due = true);
+        }
+        let mut bases = BTreeSet::new();
+        let mut names = Vec::new();
+        // What was never answered comes first: somebody waits for it.
+        let mut due: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.due).collect();
+        due.sort_by_key(|(_, entry)| entry.answer != Answer::Pending);
+        for (name, entry) in due {
+            if names.len() < AT_MOST && (!entry.alone || names.is_empty()) && bases.insert(name.short()) {
+                names.push(name.clone());
+                if entry.alone {
+                    break;
+                }
+            }
+        }
+        names
+    }
+
+    /// When there will be something to ask.
+    pub(super) fn next_at(&self) -> Instant {
+        self.next_round
+    }
+
+    /// Gives those who were told something else before.
+    pub(super) fn record(
+        &mut self,
+        asked: &[ParameterName],
+        outcome: &Result<Batch, SourceError>,
+        now: Timestamp,
+    ) -> BTreeSet<K> {
+        let mut tell = BTreeSet::new();
+        let single = asked.len() == 1;
+        for name in asked {
+            let Some(entry) = self.entries.get_mut(name) else { continue };
+            let before = entry.answer.clone();
+            match outcome {
+                Ok(batch) => match batch.found.get(name) {
+                    Some(parameter) => entry.known(Some(parameter.clone())),
+                    None if batch.missing.contains(name) => entry.known(None),
+                    None => entry.failed(name, "HalfAnswer", "Parameter Store did not mention it in its answer", true, now),
+                },
+                // One of them spoils it for the others: each is asked by itself.
+                Err(error) if !error.is_transient() && !single => entry.alone = true,
+                Err(error) => {
+                    entry.alone = !error.is_transient();
+                    entry.failed(name, error.reason(), &error.to_string(), error.is_transient(), now);
+                }
+            }
+            if entry.answer != before {
+                tell.extend(entry.askers.iter().cloned());
+            }
+        }
+        tell
+    }
+}
+
+impl<K> Entry<K> {
+    fn known(&mut self, parameter: Option<Parameter>) {
+        self.answer = Answer::Known(parameter);
+        (self.due, self.alone, self.failing) = (false, false, None);
+    }
+
+    fn failed(&mut self, name: &ParameterName, reason: &'static str, why: &str, transient: bool, now: Timestamp) {
+        self.due = transient;
+        let since = *self.failing.get_or_insert(now);
+        if transient && matches!(self.answer, Answer::Known(_)) && now.duration_since(since) < GOOD_FOR {
+            return;
+        }
+        let told = matches!(&self.answer, Answer::Failed { reason: told, .. } if *told == reason);
+        if !told {
+            let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
+            self.answer = Answer::Failed { reason, message: format!("parameter {name} cannot be read since {since}: {why}") };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ParameterName {
+        ParameterName::parse(text).unwrap()
+    }
+
+    fn names(texts: &[&str]) -> BTreeSet<ParameterName> {
+        texts.iter().map(|text| name(text)).collect()
+    }
+
+    fn parameter(value: &str, version: i64) -> Parameter {
+        Parameter { value: value.into(), version, secure: false, modified_at: None }
+    }
+
+    fn found(texts: &[&str]) -> Batch {
+        Batch { found: texts.iter().map(|text| (name(text), parameter("v1", 1))).collect(), missing: BTreeSet::new() }
+    }
+
+    const EVERY: Duration = Duration::from_secs(15);
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(secs).unwrap()
+    }
+
+    #[test]
+    fn a_parameter_of_two_askers_is_asked_once_and_both_are_told() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        assert!(book.ask(&"a", &names(&["/web"]), EVERY));
+        assert!(!book.ask(&"b", &names(&["/web"]), EVERY));
+        assert_eq!(book.batch(now), [name("/web")]);
+        assert_eq!(book.record(&[name("/web")], &Ok(found(&["/web"])), at(0)), BTreeSet::from(["a", "b"]));
+        assert!(book.batch(now).is_empty());
+        assert_eq!(book.batch(now + EVERY).len(), 1);
+        assert!(book.record(&[name("/web")], &Ok(found(&["/web"])), at(15)).is_empty());
+    }
+
+    #[test]
+    fn ten_at_once_the_unanswered_first_and_no_parameter_twice() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let many: Vec<String> = (10..35).map(|n| format!("/web/{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        book.ask(&"a", &names(&many), EVERY);
+        let first = book.batch(now);
+        assert_eq!(first.len(), 10);
+        book.record(
+            &first,
+            &Ok(Batch { found: first.iter().map(|it| (it.clone(), parameter("x", 1))).collect(), ..Batch::default() }),
+            at(0),
+        );
+        assert_eq!(book.batch(now).len(), 10);
+        let mut book = Book::new(now);
+        book.ask(&"a", &names(&["/web:1", "/web:live"]), EVERY);
+        assert_eq!(book.batch(now).len(), 1);
+    }
+
+    #[test]
+    fn one_that_is_denied_does_not_spoil_the_others() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        book.ask(&"a", &names(&["/evil", "/good"]), EVERY);
+        let both = book.batch(now);
+        assert_eq!(both.len(), 2);
+        let denied = || Err(SourceError::Denied("not authorized".into()));
+        assert!(book.record(&both, &denied(), at(0)).is_empty());
+        let first = book.batch(now);
+        assert_eq!(first, [name("/evil")]);
+        assert_eq!(book.record(&first, &denied(), at(0)).len(), 1);
+        let second = book.batch(now);
+        assert_eq!(second, [name("/good")]);
+        book.record(&second, &Ok(found(&["/good"])), at(0));
+        assert!(matches!(book.answer(&name("/evil")), Answer::Failed { reason: "AccessDenied", .. }));
+        assert!(matches!(book.answer(&name("/good")), Answer::Known(Some(_))));
+        // In the next round too.
+        assert_eq!(book.batch(now + EVERY).len(), 1);
+    }
+
+    #[test]
+    fn a_short_failure_is_not_told_and_a_long_one_once() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let web = [name("/web")];
+        book.ask(&"a", &names(&["/web"]), EVERY);
+        book.record(&web, &Ok(found(&["/web"])), at(0));
+        let down = |why: &str| Err(SourceError::Unreachable(why.into()));
+        assert!(book.record(&web, &down("refused"), at(15)).is_empty());
+        assert!(book.record(&web, &down("refused"), at(45)).is_empty());
+        assert_eq!(book.record(&web, &down("time-out"), at(80)).len(), 1);
+        assert!(book.record(&web, &down("refused"), at(100)).is_empty());
+        let Answer::Failed { message, .. } = book.answer(&web[0]) else { panic!() };
+        assert_eq!(message, "parameter /web cannot be read since 1970-01-01T00:00:15Z: time-out");
+        assert_eq!(book.record(&web, &Ok(found(&["/web"])), at(120)).len(), 1);
+    }
+
+    #[test]
+    fn a_half_answer_is_no_news_and_a_missing_one_is() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let both = [name("/a"), name("/b")];
+        book.ask(&"k", &names(&["/a", "/b"]), EVERY);
+        book.record(&both, &Ok(found(&["/a", "/b"])), at(0));
+        let half = Batch { missing: names(&["/b"]), ..Batch::default() };
+        assert_eq!(book.record(&both, &Ok(half), at(15)).len(), 1);
+        assert!(matches!(book.answer(&both[0]), Answer::Known(Some(_))));
+        assert_eq!(book.answer(&both[1]), Answer::Known(None));
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_let_go() {
+        let mut book = Book::new(Instant::now());
+        book.ask(&"a", &names(&["/a", "/b"]), EVERY);
+        book.ask(&"a", &names(&["/b"]), EVERY);
+        assert_eq!(book.answer(&name("/a")), Answer::Pending);
+        book.ask(&"a", &BTreeSet::new(), EVERY);
+        assert!(book.is_empty() && book.askers.is_empty());
+    }
+}

@@ -1,0 +1,229 @@
+//! One task for each scope: takes what is due, waits for its turn, asks, and tells those whose answer changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use bascule_core::sources::{ParameterName, Parameters, Scope};
+use jiff::Timestamp;
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{Batch, ParameterStore, SourceError, book::Book, pace::Pace};
+
+/// The SDK waits for ever unless told otherwise. A healthy answer takes some 20 ms.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the hub is connected to.
+pub(crate) struct Wiring<K> {
+    pub(crate) store: Arc<dyn ParameterStore>,
+    /// The process's clock; it dates failures.
+    pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// A random number from 0 to 1, for the spread of pauses.
+    pub(crate) fraction: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// Called, outside of every lock, for each key with an answer that changed. It must not block.
+    pub(crate) changed: Arc<dyn Fn(K) + Send + Sync>,
+    /// Called for each call, with its outcome.
+    pub(crate) counted: Arc<dyn Fn(&'static str) + Send + Sync>,
+}
+
+/// The values of parameters, for as long as somebody asks for them.
+pub(crate) struct ParameterHub<K> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K> {
+    state: Mutex<State<K>>,
+    wiring: Wiring<K>,
+    runtime: Handle,
+}
+
+/// Account and region; None: the process's own.
+type Account = (Option<String>, Option<String>);
+
+struct State<K> {
+    desks: BTreeMap<Scope, Desk<K>>,
+    /// Where each key asks.
+    asks: BTreeMap<K, Scope>,
+    /// By account and region: what AWS counts together.
+    paces: BTreeMap<Account, Arc<Mutex<Pace>>>,
+}
+
+struct Desk<K> {
+    book: Book<K>,
+    wake: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl<K> Drop for Desk<K> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<K> fmt::Debug for ParameterHub<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParameterHub").finish_non_exhaustive()
+    }
+}
+
+impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
+    /// To be called inside the runtime on which it shall ask.
+    pub(crate) fn new(wiring: Wiring<K>) -> Self {
+        let state = State { desks: BTreeMap::new(), asks: BTreeMap::new(), paces: BTreeMap::new() };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), wiring, runtime: Handle::current() }) }
+    }
+
+    /// What is known about these, by whatever they are called. From now on they are all that `key` wants.
+    pub(crate) fn ask(&self, key: &K, scope: &Scope, every: Duration, wanted: &BTreeMap<String, ParameterName>) -> Parameters {
+        let names: BTreeSet<_> = wanted.values().cloned().collect();
+        let mut state = self.shared.lock();
+        if state.asks.get(key).is_some_and(|before| before != scope || names.is_empty()) {
+            state.leave(key);
+        }
+        if names.is_empty() {
+            return Parameters::new();
+        }
+        if !state.desks.contains_key(scope) {
+            let desk = self.open(&mut state, scope);
+            state.desks.insert(scope.clone(), desk);
+        }
+        state.asks.insert(key.clone(), scope.clone());
+        let Some(desk) = state.desks.get_mut(scope) else { return Parameters::new() };
+        if desk.book.ask(key, &names, every) {
+            desk.wake.notify_one();
+        }
+        wanted.iter().map(|(artifact, name)| (artifact.clone(), desk.book.answer(name))).collect()
+    }
+
+    /// What is known, without asking: for those who only look.
+    pub(crate) fn known(&self, scope: &Scope, wanted: &BTreeMap<String, ParameterName>) -> Parameters {
+        let state = self.shared.lock();
+        let Some(desk) = state.desks.get(scope) else { return Parameters::new() };
+        wanted.iter().map(|(artifact, name)| (artifact.clone(), desk.book.answer(name))).collect()
+    }
+
+    pub(crate) fn forget(&self, key: &K) {
+        self.shared.lock().leave(key);
+    }
+
+    fn open(&self, state: &mut State<K>, scope: &Scope) -> Desk<K> {
+        let now = Instant::now();
+        let account = scope.role_arn.as_ref().and_then(|arn| arn.split(':').nth(4)).map(str::to_owned);
+        let pace = state.paces.entry((account, scope.region.clone())).or_insert_with(|| Arc::new(Mutex::new(Pace::new(now))));
+        let wake = Arc::new(Notify::new());
+        let clerk = Clerk {
+            shared: Arc::downgrade(&self.shared),
+            store: self.shared.wiring.store.clone(),
+            scope: scope.clone(),
+            pace: pace.clone(),
+            wake: wake.clone(),
+        };
+        Desk { book: Book::new(now), wake, task: self.shared.runtime.spawn(clerk.run()).abort_handle() }
+    }
+}
+
+impl<K: Clone + Ord> State<K> {
+    /// The desk closes with the last one who asks there.
+    fn leave(&mut self, key: &K) {
+        let Some(scope) = self.asks.remove(key) else { return };
+        if let Some(desk) = self.desks.get_mut(&scope) {
+            desk.book.ask(key, &BTreeSet::new(), Duration::ZERO);
+            if desk.book.is_empty() {
+                self.desks.remove(&scope);
+            }
+        }
+    }
+}
+
+impl<K> Shared<K> {
+    /// Every change under this lock is complete before it can panic, so a poisoned state is still a good one.
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks for one scope. It does not keep the hub alive.
+struct Clerk<K> {
+    shared: Weak<Shared<K>>,
+    store: Arc<dyn ParameterStore>,
+    scope: Scope,
+    pace: Arc<Mutex<Pace>>,
+    wake: Arc<Notify>,
+}
+
+/// What to do next.
+enum Turn {
+    Ask(Vec<ParameterName>),
+    Sleep(Instant),
+}
+
+impl<K: Clone + Ord + Send + 'static> Clerk<K> {
+    async fn run(self) {
+        loop {
+            match self.turn() {
+                None => return,
+                Some(Turn::Sleep(until)) => {
+                    tokio::select! {
+                        biased;
+                        () = self.wake.notified() => {}
+                        () = sleep_until(until) => {}
+                    }
+                }
+                Some(Turn::Ask(names)) => {
+                    let at = self.pace().take(Instant::now());
+                    sleep_until(at).await;
+                    let asked = timeout(ANSWER_WITHIN, self.store.read(&self.scope, &names)).await;
+                    let late = || Err(SourceError::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
+                    let outcome = asked.unwrap_or_else(|_| late());
+                    let Some(pause) = self.record(&names, &outcome) else { return };
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> Option<Turn> {
+        let shared = self.shared.upgrade()?;
+        let mut state = shared.lock();
+        let book = &mut state.desks.get_mut(&self.scope)?.book;
+        let names = book.batch(Instant::now());
+        Some(if names.is_empty() { Turn::Sleep(book.next_at()) } else { Turn::Ask(names) })
+    }
+
+    /// Remembers the outcome and tells those who asked. Gives the pause before the next call.
+    fn record(&self, names: &[ParameterName], outcome: &Result<Batch, SourceError>) -> Option<Duration> {
+        let shared = self.shared.upgrade()?;
+        (shared.wiring.counted)(outcome.as_ref().map_or_else(SourceError::reason, |_| "ok"));
+        let now = (shared.wiring.now)();
+        let tell = shared.lock().desks.get_mut(&self.scope)?.book.record(names, outcome, now);
+        if let (Err(error), false) = (outcome, tell.is_empty()) {
+            tracing::warn!(scope = ?self.scope, parameters = names.len(), error = %error, "parameters cannot be read");
+        }
+        for key in tell {
+            (shared.wiring.changed)(key);
+        }
+        Some(match outcome {
+            Err(error) if error.is_transient() => self.pace().failed((shared.wiring.fraction)()),
+            // An answer that leaves names out is asked for again, and not at once.
+            Ok(batch) if names.iter().any(|name| !batch.found.contains_key(name) && !batch.missing.contains(name)) => {
+                self.pace().failed((shared.wiring.fraction)())
+            }
+            Ok(_) | Err(_) => {
+                self.pace().went_well();
+                Duration::ZERO
+            }
+        })
+    }
+}
