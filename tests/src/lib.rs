@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, clippy::manual_assert, reason = "a failing test says what it saw")]
 #![allow(clippy::missing_panics_doc, reason = "all of them do")]
 
+pub mod aws;
 pub mod bed;
 pub mod controller;
 pub mod load;

@@ -34,7 +34,7 @@ async fn a_tag_that_does_not_exist_holds_the_release() {
     stage.release("web", &spec(&stage, &format!("{registry}/example/app:v1"))).await;
     stage.is_settled_on("v1").await;
     stage.release("web", &spec(&stage, &format!("{registry}/example/app:v999"))).await;
-    let status = stage.until("it says so", |status| stage::reason(status, ConditionType::Ready) == "ArtifactUnresolved").await;
+    let status = stage.until("it says so", |status| stage::reason(status, ConditionType::Ready) == "ArtifactMissing").await;
     let message = stage::message(&status, ConditionType::Ready);
     assert!(message.starts_with("spec.artifacts[0].image.ref: ") && message.contains("v999"), "{message}");
     assert!(stage::is_active(&status, "v1") && status.candidate.is_none());

@@ -39,6 +39,7 @@ type bed struct {
 type state struct {
 	Node    string         `json:"node"`
 	Audit   bool           `json:"audit"`
+	AWS     bool           `json:"aws,omitempty"`
 	Context string         `json:"context,omitempty"` // existing: the context of the user's kubeconfig
 	Netns   string         `json:"netns,omitempty"`   // real: the network namespace
 	Ports   map[string]int `json:"ports,omitempty"`
@@ -158,6 +159,7 @@ func (b *bed) environment() [][2]string {
 			[2]string{"BASCULE_REGISTRY", b.address("registry")},
 			[2]string{"BASCULE_REGISTRY_AUTH", b.address("registry-auth")})
 	}
+	vars = append(vars, b.awsEnvironment()...)
 	return append(vars,
 		[2]string{"BASCULE_CONTROLLER", "http://" + b.address("controller")},
 		[2]string{"PATH", b.path("bin") + ":" + os.Getenv("PATH")})

@@ -28,6 +28,7 @@ const help = `A real Kubernetes on this machine, for tests and for trying things
   hack/testbed up          bring a bed up; quick when it is up already
       --node fake|real     fake: kwok plays the nodes (default); real: containers, needs root on Linux
       --audit              keep an audit log, the meter of requests
+      --aws                AWS too: Parameter Store and more, played by moto; needs Python
       --context NAME       no bed of our own, but this cluster of your kubeconfig
   hack/testbed exec -- CMD run a command against it (inside its network, if it is real)
   hack/testbed env         the same as shell exports
@@ -51,7 +52,7 @@ KUBEBUILDER_ASSETS, if set, names a folder with etcd, kube-apiserver and kubectl
 // options are the flags of all commands; each command says which it takes.
 type options struct {
 	name, node, context, user, namespace, since string
-	audit, json, kill, follow                   bool
+	audit, aws, json, kill, follow              bool
 	rest                                        []string
 }
 
@@ -91,7 +92,7 @@ func run(ctx context.Context, args []string) error {
 func (b *bed) run(ctx context.Context, command string, o options) error {
 	switch command {
 	case "up":
-		return b.up(ctx, wish{node: o.node, audit: o.audit, context: o.context})
+		return b.up(ctx, wish{node: o.node, audit: o.audit, aws: o.aws, context: o.context})
 	case "build":
 		_, err := buildAll(ctx, b.repo)
 		return err
@@ -145,6 +146,7 @@ func parse(command string, args []string) (options, error) {
 	case "up":
 		flags.StringVar(&o.node, "node", "", "")
 		flags.BoolVar(&o.audit, "audit", false, "")
+		flags.BoolVar(&o.aws, "aws", false, "")
 		flags.StringVar(&o.context, "context", "", "")
 	case "audit":
 		flags.StringVar(&o.user, "user", "", "")

@@ -47,7 +47,7 @@ func (b *bed) startController(ctx context.Context, args []string) error {
 		name:    "controller",
 		command: b.inside(append([]string{binary, "--listen", address}, args...)...),
 		// Unlike the other parts it gets the whole environment: its switches (RUST_LOG, AWS_…) are the user's.
-		env:  append(os.Environ(), "KUBECONFIG="+b.path("controller.kubeconfig")),
+		env:  append(append(os.Environ(), pairs(b.awsEnvironment())...), "KUBECONFIG="+b.path("controller.kubeconfig")),
 		port: b.state.Ports["controller"], healthy: b.answers200("http://" + address + "/readyz"), within: healthyWithin,
 	})
 	if err != nil {
@@ -57,6 +57,14 @@ func (b *bed) startController(ctx context.Context, args []string) error {
 	r, _ := b.record("controller")
 	say("controller is ready   pid %d   http://%s/metrics   %s", r.Pid, address, b.command("controller logs"))
 	return nil
+}
+
+func pairs(vars [][2]string) []string {
+	var texts []string
+	for _, each := range vars {
+		texts = append(texts, each[0]+"="+each[1])
+	}
+	return texts
 }
 
 func (b *bed) stopController(ctx context.Context, first syscall.Signal) error {

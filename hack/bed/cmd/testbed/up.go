@@ -24,13 +24,14 @@ import (
 type wish struct {
 	node    string
 	audit   bool
+	aws     bool
 	context string
 }
 
 func (b *bed) up(ctx context.Context, want wish) error {
 	if want.context != "" {
-		if want.node != "" || want.audit {
-			return errors.New("--context takes a cluster as it is: --node and --audit are not for it")
+		if want.node != "" || want.audit || want.aws {
+			return errors.New("--context takes a cluster as it is: --node, --audit and --aws are not for it")
 		}
 		want.node = existing
 	}
@@ -57,6 +58,11 @@ func (b *bed) up(ctx context.Context, want wish) error {
 	if err != nil {
 		return err
 	}
+	if want.aws = want.aws || b.state.AWS; want.aws {
+		if _, err := awsTools(ctx); err != nil {
+			return err
+		}
+	}
 	if b.state.Ready && ill == nil {
 		return b.refresh(ctx, t, want, began)
 	}
@@ -69,7 +75,7 @@ func (b *bed) up(ctx context.Context, want wish) error {
 		}
 	}
 	say("bed %q (%s nodes)", b.name, want.node)
-	b.state = state{Node: want.node, Audit: want.audit, Context: want.context}
+	b.state = state{Node: want.node, Audit: want.audit, AWS: want.aws, Context: want.context}
 	if err := b.build(ctx, t); err != nil {
 		return b.giveUp(err)
 	}
@@ -106,6 +112,15 @@ func (b *bed) refresh(ctx context.Context, t tools, want wish, began time.Time) 
 			return b.startAPIServer(ctx, t)
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if want.aws && !b.state.AWS {
+		if b.state.Ports["aws"] == 0 {
+			return fmt.Errorf("bed %q was made before there was --aws; take it down first: %s", b.name, b.command("down"))
+		}
+		b.state.AWS = true
+		if err := step("AWS", nil, func() error { return b.startAWS(ctx) }); err != nil {
 			return err
 		}
 	}
@@ -193,6 +208,9 @@ func (b *bed) startRest(ctx context.Context, t tools) error {
 	}
 	for _, each := range registries {
 		work = append(work, func(ctx context.Context) error { return b.startRegistry(ctx, t, each.name, each.password) })
+	}
+	if b.state.AWS {
+		work = append(work, b.startAWS)
 	}
 	if b.state.Node == real {
 		work = append(work, func(ctx context.Context) error { return b.startRealNode(ctx, t) })
@@ -289,6 +307,8 @@ func (b *bed) mustHave(part string) bool {
 		return false
 	case "kwok":
 		return b.state.Node == fake
+	case "aws":
+		return b.state.AWS
 	case "forward", "containerd", "kubelet", "kube-proxy":
 		return b.state.Node == real
 	default:
@@ -297,7 +317,7 @@ func (b *bed) mustHave(part string) bool {
 }
 
 var portNames = []string{"etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok",
-	"registry", "registry-auth", "controller"}
+	"registry", "registry-auth", "aws", "controller"}
 
 // choosePorts takes free ports that no other bed of this checkout has been promised, and writes them down before the
 // next bed may choose. The starting point differs between checkouts, so that two of them rarely meet.

@@ -1,0 +1,229 @@
+//! Parameters, with the real SDK against a real emulator: `hack/testbed up --name e2e-fake --aws`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
+
+use bascule_crds::{ConditionStatus, ConditionType, Environment, ReleaseStatus};
+use bascule_tests::{
+    Bed, Behaviour, Stage,
+    aws::{Emulator, Line, Trouble},
+    stage,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+/// A namespace with an Environment of its own, that asks AWS over a line of its own.
+struct Place {
+    stage: Stage,
+    emulator: Emulator,
+    line: Line,
+    bed: Bed,
+}
+
+impl Place {
+    async fn new(name: &str, merge: Value) -> Self {
+        let bed = Bed::named("e2e-fake");
+        let emulator = Emulator::of_bed();
+        let line = Line::to(&emulator).await;
+        let stage = Stage::new(&bed, name).await;
+        let place = Self { stage, emulator, line, bed };
+        place.environment(merge).await;
+        let label = json!({"metadata": {"labels": {"bascule.dev/environment": place.name()}}});
+        let namespaces = Api::<Namespace>::all(place.bed.admin().await);
+        namespaces.patch(place.name(), &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
+        place.stage.service("web").await;
+        place
+    }
+
+    fn name(&self) -> &str {
+        &self.stage.namespace
+    }
+
+    async fn environments(&self) -> Api<Environment> {
+        Api::all(self.bed.admin().await)
+    }
+
+    async fn environment(&self, merge: Value) {
+        let mut spec = json!({
+            "namespaces": {"matchLabels": {"bascule.dev/e2e": "true"}},
+            "aws": {"region": "us-east-1", "endpoint": self.line.url(), "pollInterval": "500ms"},
+            "registry": "example.com", "variables": {"team": "shop"},
+        });
+        for (key, value) in merge.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        let body =
+            json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": self.name()}, "spec": spec});
+        let parameters = PatchParams::apply("platform").force();
+        self.environments().await.patch(self.name(), &parameters, &Patch::Apply(&body)).await.unwrap();
+    }
+
+    fn parameter(&self) -> String {
+        format!("/shop/{}/web/image", self.name())
+    }
+
+    async fn put(&self, value: &str) -> i64 {
+        self.emulator.put(&self.parameter(), value).await
+    }
+
+    /// The same text for every environment.
+    async fn release(&self) {
+        let mut spec = self.stage.spec("", Behaviour::Ready, 2);
+        spec["artifacts"][0]["image"] = json!({"parameter": "/$(vars.team)/$(env.name)/web/image", "resolve": "Never"});
+        self.stage.release("web", &spec).await;
+    }
+
+    async fn settled(name: &str) -> Self {
+        let place = Self::new(name, json!({})).await;
+        place.put("shop/web:v1").await;
+        place.release().await;
+        place.stage.is_settled_on("v1").await;
+        place
+    }
+
+    async fn fresh(&self, status: ConditionStatus, reason: &str) -> ReleaseStatus {
+        let is = |it: &ReleaseStatus| {
+            it.condition(ConditionType::SourcesFresh)
+                .is_some_and(|condition| condition.status == status && condition.reason == reason)
+        };
+        self.stage.until(&format!("SourcesFresh is {status:?}, {reason}"), is).await
+    }
+
+    async fn end(self) {
+        let _ = self.environments().await.delete(self.name(), &DeleteParams::default()).await;
+        self.stage.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_is_written_is_a_release() {
+    let place = Place::settled("aws-release").await;
+    let version = place.put("shop/web:v2").await;
+    let status = place.stage.is_settled_on("v2").await;
+    let artifact = &status.active.unwrap().artifacts[0];
+    let record = artifact.parameter.as_ref().unwrap();
+    assert_eq!(
+        (artifact.reference.as_str(), record.name.clone(), record.version),
+        ("example.com/shop/web:v2", place.parameter(), version)
+    );
+    assert!(record.modified_at.is_some());
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_writes_in_a_row_few_are_released_and_the_last_one_wins() {
+    let place = Place::settled("aws-burst").await;
+    for build in 0..50 {
+        place.put(&format!("shop/web:b{build}")).await;
+    }
+    place.stage.is_settled_on("b49").await;
+    let log = place.stage.controller.log_text();
+    let started = log.matches("starts on").count() + log.matches("status: b").count();
+    let deployed: std::collections::BTreeSet<_> =
+        (0..50).filter(|build| log.contains(&format!("status: b{build} Starting"))).collect();
+    println!("50 writes: {} candidates {deployed:?} ({started} lines)", deployed.len());
+    assert!((1..=8).contains(&deployed.len()), "{deployed:?}");
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_wrong_with_the_source_what_runs_stays() {
+    let place = Place::settled("aws-down").await;
+    let before = place.stage.status("web").await;
+    place.line.is(Trouble::Denied);
+    let status = place.fresh(ConditionStatus::False, "AccessDenied").await;
+    assert!(stage::message(&status, ConditionType::SourcesFresh).contains("not authorized to perform: ssm:GetParameters"));
+    assert_eq!((stage::is_ready(&status), &status.active), (true, &before.active));
+    // An edit that has nothing to do with it goes through.
+    place.line.is(Trouble::None);
+    place.fresh(ConditionStatus::True, "Fresh").await;
+
+    place.emulator.delete(&place.parameter()).await;
+    let status = place.fresh(ConditionStatus::False, "ParameterMissing").await;
+    assert_eq!((stage::is_ready(&status), &status.active), (true, &before.active));
+    // Made anew it begins with version 1, and is newer all the same.
+    assert_eq!(place.put("shop/web:v2").await, 1);
+    place.stage.is_settled_on("v2").await;
+
+    place.put("https://example.com/shop/web").await;
+    place.stage.until("the value is refused", |it| stage::reason(it, ConditionType::Ready) == "ValueInvalid").await;
+    place.put("shop/web:v3").await;
+    place.stage.is_settled_on("v3").await;
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_troubles_are_survived_without_a_write() {
+    let place = Place::settled("aws-short").await;
+    let version = |status: &Value| status["metadata"]["resourceVersion"].clone();
+    let release =
+        || async { serde_json::to_value(place.stage.api::<bascule_crds::Release>().get("web").await.unwrap()).unwrap() };
+    let before = version(&release().await);
+    for trouble in [Trouble::Throttled, Trouble::Broken, Trouble::Cut, Trouble::Half, Trouble::Reset] {
+        let asked = place.line.count("GetParameters");
+        place.line.is(trouble);
+        place
+            .stage
+            .eventually("it was asked twice in trouble", || async {
+                (place.line.count("GetParameters") >= asked + 2).then_some(())
+            })
+            .await;
+        place.line.is(Trouble::None);
+        let asked = place.line.count("GetParameters");
+        place
+            .stage
+            .eventually("it was asked again", || async { (place.line.count("GetParameters") >= asked + 2).then_some(()) })
+            .await;
+    }
+    assert_eq!(version(&release().await), before, "nothing was written");
+    place.put("shop/web:v2").await;
+    place.stage.is_settled_on("v2").await;
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_while_parameter_store_is_silent_changes_nothing() {
+    let mut place = Place::settled("aws-silent").await;
+    let before = place.stage.status("web").await;
+    place.line.is(Trouble::Silent);
+    place.stage.controller.restart().await;
+    // A template that the team changes goes out with the image that was resolved last.
+    let mut spec = place.stage.spec("", Behaviour::Ready, 2);
+    spec["artifacts"][0]["image"] = json!({"parameter": "/$(vars.team)/$(env.name)/web/image", "resolve": "Never"});
+    spec["workloads"][0]["template"]["metadata"]["annotations"]["note"] = json!("changed");
+    place.stage.release("web", &spec).await;
+    let revision = before.active.as_ref().unwrap().revision.clone();
+    let status = place
+        .stage
+        .until("the new template is settled", |it| {
+            it.candidate.is_none() && stage::is_ready(it) && it.active.as_ref().is_some_and(|active| active.revision != revision)
+        })
+        .await;
+    assert_eq!(status.active.unwrap().artifacts, before.active.unwrap().artifacts);
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_that_goes_or_forbids_stalls_and_takes_nothing_away() {
+    let place = Place::settled("aws-environment").await;
+    let asked = |it: &ReleaseStatus| stage::reason(it, ConditionType::Stalled);
+    place.environment(json!({"allow": {"parameters": ["/other/**"]}})).await;
+    let status = place.stage.until("the parameter is not allowed", |it| asked(it) == "NotAllowed").await;
+    assert!(stage::is_active(&status, "v1"));
+    let message = stage::message(&status, ConditionType::Stalled);
+    assert!(message.starts_with("spec.artifacts[0].image.parameter: ") && message.contains("spec.allow.parameters"), "{message}");
+    let count = place.line.count("GetParameters");
+    place.environment(json!({"namespaces": {"matchLabels": {"tier": "none"}}})).await;
+    place.stage.until("it is not accepted", |it| asked(it) == "EnvironmentNotAccepted").await;
+    place.environments().await.delete(place.name(), &DeleteParams::default()).await.unwrap();
+    let status = place.stage.until("it is missing", |it| asked(it) == "EnvironmentMissing").await;
+    assert!(stage::is_active(&status, "v1"));
+    // What is not allowed is not even asked for; one call may have been on its way.
+    assert!(place.line.count("GetParameters") <= count + 1);
+    place.environment(json!({})).await;
+    place.stage.is_settled_on("v1").await;
+    place.end().await;
+}
