@@ -10,8 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bascule_core::{
     Answer, Claim, Image, Observed, ReleaseView, Sight,
-    image::Reference,
-    sources::{self, Scope},
+    sources::{self, ImageQuestion, Scope},
 };
 use bascule_crds::Aws;
 use parameters::ParameterHub;
@@ -58,20 +57,27 @@ impl Sources {
         self.images.forget(key);
     }
 
-    fn images(&self, key: &Key, release: &ReleaseView, open: BTreeMap<String, Reference>) -> BTreeMap<String, Answer<Image>> {
+    fn images(&self, key: &Key, release: &ReleaseView, open: BTreeMap<String, ImageQuestion>) -> BTreeMap<String, Answer<Image>> {
         let access = access(&key.namespace, release);
-        let requests: Vec<_> =
-            open.values().map(|reference| ImageRequest { reference: reference.clone(), access: access.clone() }).collect();
+        let requests: Vec<_> = open
+            .values()
+            .map(|asked| ImageRequest { reference: asked.reference.clone(), access: access.clone(), labels: asked.labels })
+            .collect();
         let answers = self.images.ask(key, &requests);
-        let read = |(reference, answer): (Reference, registry::Answer)| match answer {
+        let read = |(asked, answer): (ImageQuestion, registry::Answer)| match answer {
             registry::Answer::Pending => Answer::Pending,
             registry::Answer::Failed { why, category, .. } => {
                 let reason = if category == "NotFound" { "ArtifactMissing" } else { "ArtifactUnresolved" };
                 Answer::Failed { reason, message: why }
             }
-            registry::Answer::Resolved { digest, tag } => Answer::Known(Image { reference, tag, digest: digest.to_string() }),
+            registry::Answer::Resolved(found) => Answer::Known(Image {
+                tag: asked.reference.open_tag().or(asked.reference.tag()).map(str::to_owned),
+                reference: asked.reference,
+                digest: found.digest.to_string(),
+                labels: found.labels,
+            }),
         };
-        open.into_iter().zip(answers).map(|((artifact, reference), answer)| (artifact, read((reference, answer)))).collect()
+        open.into_iter().zip(answers).map(|((artifact, asked), answer)| (artifact, read((asked, answer)))).collect()
     }
 }
 

@@ -16,7 +16,8 @@ pub use duration::{Duration, DurationError};
 pub use environment::{Allow, Aws, Environment, EnvironmentSpec, NamespaceSelector};
 pub use operation::{Operation, OperationOutcome, OperationSpec, OperationStatus, OperationType};
 pub use release::{
-    Artifact, ImageSource, OnSupersede, Pointer, Release, ReleaseSpec, Resolve, Rollback, ServiceReference, Strategy, Workload,
+    Artifact, ImageSource, OnSupersede, Order, Pointer, Release, ReleaseSpec, Resolve, Rollback, ServiceReference, Strategy,
+    Workload,
 };
 pub use status::{
     Candidate, Condition, ConditionStatus, ConditionType, OperationRecord, ParameterRecord, RejectReason, Rejection,

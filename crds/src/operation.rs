@@ -52,6 +52,8 @@ pub enum OperationType {
     Abort,
     /// Try a rejected revision again.
     Retry,
+    /// Follow a pointer to something older, once: what was passed over as `OutOfOrder`.
+    Accept,
 }
 
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

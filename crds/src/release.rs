@@ -88,7 +88,12 @@ pub struct Artifact {
 /// Where the image comes from.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.ref) != has(self.parameter)", "an image has either ref or parameter"))]
+#[x_kube(
+    validation = ("has(self.ref) != has(self.parameter)", "an image has either ref or parameter"),
+    validation = ("!has(self.registry) || has(self.parameter)", "registry is for the values of a parameter; a ref has its own"),
+    validation = ("!has(self.order) || has(self.parameter)", "order is for the values of a parameter; whoever edits a ref decides"),
+    validation = ("!has(self.order) || self.resolve == 'Always'", "order looks at the image: it needs resolve: Always")
+)]
 pub struct ImageSource {
     /// The image as `[registry/]repository[:tag][@digest]`. A tag is resolved to its digest once.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +110,10 @@ pub struct ImageSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub registry: Option<String>,
+
+    /// Never go back to an older build: how builds are put in order, beside the version of the parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
 
     /// `Always`: a tag is pinned to its digest before anything starts. `Never`: the reference is used as it is.
     #[serde(default)]
@@ -123,6 +132,15 @@ impl ImageSource {
             (None, None) => Pointer::Nothing,
         }
     }
+}
+
+/// By what builds are put in order.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// A label of the image: a number, a semantic version or an RFC 3339 time.
+    #[schemars(length(min = 1, max = 253))]
+    pub label: String,
 }
 
 /// What says which image it is.

@@ -180,6 +180,9 @@ pub struct ResolvedArtifact {
     pub tag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What `order` found: builds that have less are not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
 }
 
 /// A value of a parameter, as it was read.

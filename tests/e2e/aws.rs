@@ -6,7 +6,7 @@ use bascule_crds::{ConditionStatus, ConditionType, Environment, ReleaseStatus};
 use bascule_tests::{
     Bed, Behaviour, Stage,
     aws::{Emulator, Line, Trouble},
-    stage,
+    registry, stage,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -126,6 +126,54 @@ async fn of_fifty_writes_in_a_row_few_are_released_and_the_last_one_wins() {
         (0..50).filter(|build| log.contains(&format!("status: b{build} Starting"))).collect();
     println!("50 writes: {} candidates {deployed:?} ({started} lines)", deployed.len());
     assert!((1..=8).contains(&deployed.len()), "{deployed:?}");
+    place.end().await;
+}
+
+/// What other tools document as a limitation: the build that finishes last wins, whichever commit it is of.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_builds_that_finish_out_of_order_the_newer_one_stays() {
+    let place = Place::new("aws-order", json!({})).await;
+    let registry = place.stage.bed.variable("BASCULE_REGISTRY").to_owned();
+    place.environment(json!({"registry": registry, "allow": {"images": [format!("{registry}/github/shop/**")]}})).await;
+    let sha = |build: u32| format!("{build:040x}-aarch64");
+    // A pipeline: it pushes its image and then puts one parameter. Values name no registry, tags are commits.
+    let deploy = async |build: u32| {
+        let labels = json!({"org.example.build-number": build.to_string()});
+        registry::push(&registry, "github/shop/web", &sha(build), &labels).await;
+        place.put(&format!("github/shop/web:{}", sha(build))).await;
+    };
+    let mut spec = place.stage.spec("", Behaviour::Ready, 2);
+    spec["artifacts"][0]["image"] =
+        json!({"parameter": "/$(vars.team)/$(env.name)/web/image", "order": {"label": "org.example.build-number"}});
+    deploy(41).await;
+    place.stage.release("web", &spec).await;
+    place.stage.is_settled_on(&sha(41)).await;
+    deploy(43).await;
+    place.stage.is_settled_on(&sha(43)).await;
+    // The older commit's build took longer.
+    deploy(42).await;
+    let status = place.fresh(ConditionStatus::True, "OutOfOrder").await;
+    let message = stage::message(&status, ConditionType::SourcesFresh);
+    assert!(message.contains("org.example.build-number 42, which is older than 43"), "{message}");
+    assert!(stage::is_ready(&status) && stage::is_active(&status, &sha(43)) && status.candidate.is_none());
+
+    // A person decides otherwise, on the record.
+    let operation = place.stage.operate("Accept", "43 loses orders").await;
+    place.stage.is_settled_on(&sha(42)).await;
+    place
+        .stage
+        .eventually("the Operation is answered", || async {
+            let operation = place.stage.api::<bascule_crds::Operation>().get(&operation).await.unwrap();
+            let outcome = operation.status.map(|status| status.outcome);
+            (outcome == Some(bascule_crds::OperationOutcome::Done) && operation.spec.by.is_some()).then_some(())
+        })
+        .await;
+    // And what is newer than that goes on by itself.
+    deploy(44).await;
+    let status = place.stage.is_settled_on(&sha(44)).await;
+    let image = place.stage.image("web-green").await;
+    let digest = status.active.unwrap().artifacts[0].digest.clone().unwrap();
+    assert!(image.ends_with(&digest) || place.stage.image("web-blue").await.ends_with(&digest), "{image}");
     place.end().await;
 }
 

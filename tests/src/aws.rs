@@ -168,7 +168,7 @@ async fn carry(mut stream: TcpStream, state: &Mutex<State>, emulator: &str) -> s
             stream.write_all(say("400 Bad Request", json, &body).as_bytes()).await?;
         }
         Trouble::Broken => {
-            stream.write_all(say("500 Internal Server Error", "text/html", "<html>oops</html>").as_bytes()).await?
+            stream.write_all(say("500 Internal Server Error", "text/html", "<html>oops</html>").as_bytes()).await?;
         }
         Trouble::Cut => {
             let whole = say("200 OK", json, &json!({"Parameters": [{"Name": "/x", "Value": "y".repeat(200)}]}).to_string());

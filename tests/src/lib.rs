@@ -13,6 +13,7 @@ pub mod bed;
 pub mod controller;
 pub mod load;
 pub mod proxy;
+pub mod registry;
 pub mod scenario_stage;
 pub mod stage;
 

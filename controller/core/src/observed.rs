@@ -97,6 +97,8 @@ pub struct Image {
     pub reference: Reference,
     pub tag: Option<String>,
     pub digest: String,
+    /// Of its configuration; empty unless they were asked for.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The Release itself.

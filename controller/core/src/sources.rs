@@ -6,9 +6,10 @@
 //! One rule for everything that goes wrong with a parameter: what was resolved last stays wanted, and status says why.
 
 mod name;
+mod order;
 mod pattern;
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use bascule_crds::{Artifact, Aws, EnvironmentSpec, ParameterRecord, Pointer, Resolve, ResolvedArtifact};
 use serde_json::Value;
@@ -21,6 +22,7 @@ use crate::{
     revision::Blocked,
     variables::{Meaning, Variables, substitute},
 };
+use order::Key;
 use pattern::allows;
 
 /// Where a parameter is read, and as whom.
@@ -59,12 +61,22 @@ pub fn parameters(release: &ReleaseView, claim: &Sight<Claim>) -> BTreeMap<Strin
     named.collect()
 }
 
-/// The images whose digest must be asked of a registry, by artifact.
-pub fn images(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, Reference> {
+/// What a registry must be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageQuestion {
+    pub reference: Reference,
+    /// Also for its labels.
+    pub labels: bool,
+}
+
+/// What must be asked of the registries, by artifact.
+pub fn images(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ImageQuestion> {
     let Ok(setting) = Setting::new(release, claim) else { return BTreeMap::new() };
     let open = release.spec.artifacts.iter().enumerate().filter_map(|(index, artifact)| {
         match setting.point(artifact, index, parameters.get(&artifact.name)) {
-            Pointed::Open { reference, .. } => Some((artifact.name.clone(), reference)),
+            Pointed::Open { reference, .. } => {
+                Some((artifact.name.clone(), ImageQuestion { reference, labels: artifact.image.order.is_some() }))
+            }
             Pointed::At(_) | Pointed::Not(_) => None,
         }
     });
@@ -78,6 +90,8 @@ pub(crate) struct Report {
     pub(crate) freshness: Option<Freshness>,
     /// Why a pointer that is known is not followed.
     pub(crate) held: Option<Obstacle>,
+    /// What is passed over because it is older: a person may accept it.
+    pub(crate) passed: Vec<ResolvedArtifact>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,8 +117,8 @@ pub(crate) enum Obstacle {
     Pending(String),
     /// The pointer is not known as it is now.
     Stale(&'static str, String),
-    /// It is known, and older than what was released last.
-    OutOfOrder(String),
+    /// It is known, and older than what was released last: why, and what it is.
+    OutOfOrder(String, Box<ResolvedArtifact>),
     /// Something else must come first; nobody has to do anything about the Release.
     Waiting(&'static str, String),
     /// Not without a person.
@@ -116,7 +130,7 @@ impl From<Obstacle> for Blocked {
         match obstacle {
             Obstacle::Pending(why) => Self::Waiting(why),
             Obstacle::Stale(reason, why) | Obstacle::Waiting(reason, why) => Self::Unresolved(reason, why),
-            Obstacle::OutOfOrder(why) => Self::Unresolved(OUT_OF_ORDER, why),
+            Obstacle::OutOfOrder(why, _) => Self::Unresolved(OUT_OF_ORDER, why),
             Obstacle::Wrong(reason, why) => Self::Invalid(reason, why),
         }
     }
@@ -132,20 +146,24 @@ pub(crate) fn resolve(observed: &Observed, report: &mut Report) -> Result<Vec<Re
     let mut blocked = None;
     for (index, artifact) in observed.release.spec.artifacts.iter().enumerate() {
         let answer = observed.parameters.get(&artifact.name);
-        let pointed = setting.point(artifact, index, answer);
-        if matches!(artifact.image.pointer(), Pointer::Parameter(_)) {
-            let freshness = freshness(&pointed, answer);
-            report.freshness = report.freshness.take().max(Some(freshness));
-        }
-        let found = match pointed {
+        let last = setting.last(artifact, index);
+        let found = match setting.point(artifact, index, answer) {
             Pointed::At(resolved) => Ok(resolved),
             Pointed::Not(obstacle) => Err(obstacle),
             Pointed::Open { reference, record } => seen(artifact, index, &reference, record, observed.images.get(&artifact.name)),
         };
-        match (found, setting.last(artifact, index)) {
+        let found = found.and_then(|resolved| in_order(artifact, index, resolved, last));
+        if matches!(artifact.image.pointer(), Pointer::Parameter(_)) {
+            let freshness = freshness(&found, answer);
+            report.freshness = report.freshness.take().max(Some(freshness));
+        }
+        match (found, last) {
             (Ok(resolved), _) => artifacts.push(resolved),
             (Err(obstacle), Some(last)) => {
                 artifacts.push(last.clone());
+                if let Obstacle::OutOfOrder(_, passed) = &obstacle {
+                    report.passed.push(ResolvedArtifact::clone(passed));
+                }
                 if matches!(obstacle, Obstacle::Waiting(..) | Obstacle::Wrong(..)) {
                     report.held.get_or_insert(obstacle);
                 }
@@ -158,13 +176,54 @@ pub(crate) fn resolve(observed: &Observed, report: &mut Report) -> Result<Vec<Re
     blocked.map_or(Ok(artifacts), |obstacle| Err(obstacle.into()))
 }
 
-fn freshness(pointed: &Pointed, answer: Option<&Answer<Option<Parameter>>>) -> Freshness {
-    match (pointed, answer) {
-        (Pointed::Not(Obstacle::Stale(reason, message)), _) => Freshness::Stale { reason, message: message.clone() },
-        (Pointed::Not(Obstacle::OutOfOrder(message)), _) => Freshness::Passed { reason: OUT_OF_ORDER, message: message.clone() },
+fn freshness(found: &Result<ResolvedArtifact, Obstacle>, answer: Option<&Answer<Option<Parameter>>>) -> Freshness {
+    match (found, answer) {
+        (Err(Obstacle::Stale(reason, message)), _) => Freshness::Stale { reason, message: message.clone() },
+        (Err(Obstacle::OutOfOrder(message, _)), _) => Freshness::Passed { reason: OUT_OF_ORDER, message: message.clone() },
         // A name that cannot be asked for says nothing about the source.
         (_, None | Some(Answer::Pending)) => Freshness::Unseen,
         _ => Freshness::Fresh,
+    }
+}
+
+/// Automation never goes back: neither to an older version of a parameter nor, where `order` says how to tell, to an older build.
+fn in_order(
+    artifact: &Artifact,
+    index: usize,
+    resolved: ResolvedArtifact,
+    last: Option<&ResolvedArtifact>,
+) -> Result<ResolvedArtifact, Obstacle> {
+    let Some(last) = last.filter(|last| **last != resolved) else { return Ok(resolved) };
+    let path = format!("spec.artifacts[{index}].image.parameter");
+    let version = |it: &ResolvedArtifact| it.parameter.as_ref().map_or(0, |record| record.version);
+    let name = |it: &ResolvedArtifact| it.tag.clone().or_else(|| it.digest.clone()).unwrap_or_default();
+    if last.parameter.as_ref().is_some_and(|last| resolved.parameter.as_ref().is_some_and(|now| is_older(now, last))) {
+        let message = format!(
+            "{path}: version {} ({}) is older than version {}, which was released ({}); Accept follows it all the same",
+            version(&resolved),
+            name(&resolved),
+            version(last),
+            name(last)
+        );
+        return Err(Obstacle::OutOfOrder(message, Box::new(resolved)));
+    }
+    let Some(label) = artifact.image.order.as_ref().map(|order| &order.label) else { return Ok(resolved) };
+    let (Some(now), Some(then)) = (&resolved.order, &last.order) else { return Ok(resolved) };
+    match Key::parse(now).zip(Key::parse(then)).and_then(|(now, then)| now.compare(&then)) {
+        Some(Ordering::Less) => {
+            let message = format!(
+                "{path}: {} has {label} {now}, which is older than {then} of {}, which was released; Accept follows it all the same",
+                name(&resolved),
+                name(last)
+            );
+            Err(Obstacle::OutOfOrder(message, Box::new(resolved)))
+        }
+        Some(_) => Ok(resolved),
+        None => {
+            let message =
+                format!("{path}: {label} of {} is {now}, and {then} of {}: these have no order", name(&resolved), name(last));
+            Err(Obstacle::Wrong("OrderUnknown", message))
+        }
     }
 }
 
@@ -281,14 +340,11 @@ impl<'a> Setting<'a> {
             }
             Some(Answer::Known(Some(parameter))) => parameter,
         };
-        if let Some(last) = self.last(artifact, index).filter(|last| is_older(parameter, last)) {
-            // Replicas of Parameter Store follow each other: an answer of yesterday is no news.
-            if name.selector().is_none() {
-                return Ok(Pointed::At(last.clone()));
-            }
-            let runs = last.parameter.as_ref().map_or(0, |record| record.version);
-            let message = format!("{path}: {name} is version {} by now, and version {runs} was released", parameter.version);
-            return Err(Obstacle::OutOfOrder(message));
+        let record = ParameterRecord { name: name.to_string(), version: parameter.version, modified_at: parameter.modified_at };
+        // Replicas of Parameter Store follow each other: an answer of yesterday is no news. A label may be moved, and by a person.
+        let last = self.last(artifact, index).filter(|_| name.selector().is_none());
+        if let Some(last) = last.filter(|last| last.parameter.as_ref().is_some_and(|last| is_older(&record, last))) {
+            return Ok(Pointed::At(last.clone()));
         }
         let text = self.full(artifact, &path, parameter)?;
         let reference: Reference = text.parse().map_err(|error: crate::image::ReferenceError| {
@@ -297,7 +353,6 @@ impl<'a> Setting<'a> {
             Obstacle::Wrong("ValueInvalid", format!("{path}: version {} of {name}: {what}", parameter.version))
         })?;
         self.is_allowed(&reference, &path)?;
-        let record = ParameterRecord { name: name.to_string(), version: parameter.version, modified_at: parameter.modified_at };
         Ok(self.pinned(artifact, &text, reference, Some(record)))
     }
 
@@ -327,7 +382,8 @@ impl<'a> Setting<'a> {
     /// What it was resolved to before, when that was the very same pointer: a tag is looked up once.
     fn pinned(&self, artifact: &Artifact, text: &str, reference: Reference, record: Option<ParameterRecord>) -> Pointed {
         let digest = reference.digest().map(ToString::to_string);
-        if artifact.image.resolve == Resolve::Never || digest.is_some() {
+        let ordered = artifact.image.order.is_some();
+        if artifact.image.resolve == Resolve::Never || (digest.is_some() && !ordered) {
             let tag = reference.tag().map(ToOwned::to_owned);
             return Pointed::At(ResolvedArtifact {
                 name: artifact.name.clone(),
@@ -336,6 +392,7 @@ impl<'a> Setting<'a> {
                 image: text.to_owned(),
                 tag,
                 digest,
+                order: None,
             });
         }
         let same = |known: &&ResolvedArtifact| {
@@ -344,6 +401,7 @@ impl<'a> Setting<'a> {
                 && known.reference == text
                 && known.parameter.as_ref().map(version) == record.as_ref().map(version)
                 && known.digest.is_some()
+                && (known.order.is_some() || !ordered)
         };
         match self.release.status.artifacts.iter().find(same) {
             Some(known) => Pointed::At(known.clone()),
@@ -379,15 +437,29 @@ fn seen(
             image: format!("{}@{}", reference.name(), image.digest),
             tag: image.tag.clone(),
             digest: Some(image.digest.clone()),
+            order: order(artifact, image, &path)?,
         }),
         Some(Answer::Failed { reason, message }) => Err(Obstacle::Waiting(reason, format!("{path}: {message}"))),
         _ => Err(Obstacle::Pending(format!("{path}: asking the registry for the digest of {reference}"))),
     }
 }
 
+/// What the image says of its place among the builds, where that is asked for.
+fn order(artifact: &Artifact, image: &Image, path: &str) -> Result<Option<String>, Obstacle> {
+    let Some(label) = artifact.image.order.as_ref().map(|order| &order.label) else { return Ok(None) };
+    let unknown = |why: String| Obstacle::Wrong("OrderUnknown", format!("{path}: {}: {why}", image.reference));
+    let text = image
+        .labels
+        .get(label)
+        .ok_or_else(|| unknown(format!("the image has no label {label}, by which builds are put in order")))?;
+    let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    Key::parse(text).map(|_| Some(text.clone())).ok_or_else(|| {
+        unknown(format!("its label {label} is \"{shown}\": neither a number nor a semantic version nor an RFC 3339 time"))
+    })
+}
+
 /// Written before what was released last. A parameter that was deleted and made anew begins with 1 again, and is newer all the same.
-fn is_older(parameter: &Parameter, last: &ResolvedArtifact) -> bool {
-    let Some(record) = &last.parameter else { return false };
-    let made_anew = matches!((parameter.modified_at, record.modified_at), (Some(now), Some(then)) if now > then);
-    parameter.version < record.version && !made_anew
+fn is_older(now: &ParameterRecord, last: &ParameterRecord) -> bool {
+    let made_anew = matches!((now.modified_at, last.modified_at), (Some(now), Some(then)) if now > then);
+    now.name == last.name && now.version < last.version && !made_anew
 }

@@ -19,6 +19,7 @@ mod credentials;
 mod error;
 mod hidden;
 mod hub;
+mod labels;
 mod pull_secrets;
 mod resolver;
 mod tokens;
@@ -27,7 +28,7 @@ mod transport;
 #[cfg(test)]
 mod fake_registry;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bascule_core::image::{Digest, Reference};
@@ -49,6 +50,22 @@ pub use transport::PlainHttp;
 pub struct ImageRequest {
     pub reference: Reference,
     pub access: Access,
+    /// Also what its configuration says.
+    pub labels: bool,
+}
+
+/// An image, as far as anybody wanted to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub digest: Digest,
+    /// Of its configuration; empty unless they were asked for.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl From<Digest> for Described {
+    fn from(digest: Digest) -> Self {
+        Self { digest, labels: BTreeMap::new() }
+    }
 }
 
 /// Whose credentials may be used. It is part of what makes two questions the same: a namespace never profits from an
@@ -84,7 +101,7 @@ pub enum Answer {
     /// Nobody has answered yet.
     Pending,
     /// This is the image, for as long as the asker keeps asking.
-    Resolved { digest: Digest, tag: Option<String> },
+    Resolved(Described),
     /// The last attempt failed; more follow by themselves.
     Failed {
         /// One sentence for people. It stays the same while the reason does.
@@ -103,18 +120,24 @@ pub enum Answer {
 pub struct Question {
     pub registry: String,
     pub repository: String,
+    /// Or a digest, where only the labels are asked for.
     pub tag: String,
     pub access: Access,
+    pub labels: bool,
 }
 
 impl Question {
-    /// None when the reference already carries a digest.
+    /// None when the reference already carries a digest, and that is all that is wanted.
     pub fn of(request: &ImageRequest) -> Option<Self> {
         Some(Self {
             registry: request.reference.registry().to_owned(),
             repository: request.reference.repository().to_owned(),
-            tag: request.reference.open_tag()?.to_owned(),
+            tag: match request.reference.digest() {
+                Some(digest) if request.labels => digest.to_string(),
+                _ => request.reference.open_tag()?.to_owned(),
+            },
             access: request.access.clone(),
+            labels: request.labels,
         })
     }
 }
@@ -128,7 +151,7 @@ impl fmt::Display for Question {
 /// Something that can look a tag up: the [`Resolver`], or a test's own.
 pub trait Fetch: Send + Sync + 'static {
     /// One attempt. It may be dropped at any time; deadlines, repetition and limits are the hub's.
-    fn digest<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Digest, LookupError>>;
+    fn describe<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Described, LookupError>>;
 
     /// Whether answers depend on the namespace that asks. Where they do not, all namespaces share one question.
     fn reads_pull_secrets(&self) -> bool {

@@ -178,7 +178,7 @@ impl Decision<'_> {
         match self.sources.held.clone() {
             Some(Obstacle::Waiting(reason, why)) => self.wait(reason, why),
             Some(Obstacle::Wrong(reason, why)) => self.stall(reason, why),
-            Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(_)) | None => {}
+            Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(..)) | None => {}
         }
     }
 

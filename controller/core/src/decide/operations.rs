@@ -2,7 +2,7 @@
 //!
 //! The effect and the record that it was done are one write of the Release's status; the answer in the Operation comes from that record.
 
-use bascule_crds::{OperationOutcome, OperationRecord, OperationType, Step as Stage};
+use bascule_crds::{OperationOutcome, OperationRecord, OperationType, ResolvedArtifact, Step as Stage};
 use jiff::Timestamp;
 
 use super::{Decision, note};
@@ -10,6 +10,7 @@ use crate::{
     mutant::{self, Mutant},
     observed::OperationView,
     plan::{NoteKind, Step},
+    sources::Freshness,
 };
 
 /// An Abort that is being carried out; its record is written when traffic is where it should be.
@@ -35,6 +36,7 @@ impl Decision<'_> {
             match operation.spec.kind {
                 OperationType::Abort => self.hear_abort(operation),
                 OperationType::Retry => self.hear_retry(operation),
+                OperationType::Accept => self.hear_accept(operation),
             }
         }
     }
@@ -76,6 +78,34 @@ impl Decision<'_> {
             OperationOutcome::Done,
             format!("{revision} may be tried again"),
         );
+    }
+
+    /// The record of what was released last becomes that of the older one: from then on it is what newer ones are compared with.
+    fn hear_accept(&mut self, operation: &OperationView) {
+        if self.wanted.is_err() || matches!(self.sources.freshness, Some(Freshness::Unseen)) {
+            return self
+                .wait("Resolving", format!("Operation {} waits until it is known what the parameters say", operation.name));
+        }
+        let is_meant = |passed: &&ResolvedArtifact| {
+            let names = [passed.tag.as_ref(), passed.digest.as_ref(), passed.order.as_ref()];
+            operation.spec.revision.as_ref().is_none_or(|named| names.contains(&Some(named)))
+        };
+        let accepted: Vec<_> = self.sources.passed.iter().filter(is_meant).cloned().collect();
+        if accepted.is_empty() {
+            let what = operation.spec.revision.as_ref().map_or("nothing".into(), |named| format!("no build {named}"));
+            return self.refuse(operation, format!("{what} is passed over as out of order"));
+        }
+        let mut names = Vec::new();
+        for passed in accepted {
+            names.push(passed.tag.clone().or_else(|| passed.digest.clone()).unwrap_or_default());
+            if let Some(last) = self.next.artifacts.iter_mut().find(|last| last.name == passed.name) {
+                *last = passed;
+            }
+        }
+        let names = names.join(", ");
+        self.record_notes
+            .push(note(NoteKind::Operated, format!("{names} is followed although it is older: {}", asked(operation))));
+        self.record(operation.uid.clone(), operation.name.clone(), OperationOutcome::Done, format!("{names} is followed"));
     }
 
     fn refuse(&mut self, operation: &OperationView, why: String) {

@@ -76,6 +76,8 @@ const MUST: &[(&str, u64)] = &[
     ("rejected DeadlineExceeded", 10),
     ("rejected Refused", 2),
     ("sources Fresh", 20),
+    ("note PassedOver", 3),
+    ("sources OutOfOrder", 3),
     ("sources ParameterMissing", 3),
     ("sources Unreachable", 3),
     ("stalled NameTaken", 2),

@@ -30,6 +30,7 @@ pub enum Event {
         retry: bool,
         named: Option<u8>,
     },
+    Accept,
     Hand {
         hand: Hand,
         service: bool,
@@ -84,6 +85,8 @@ pub enum Story {
     Split { version: u8 },
     /// A version that comes from a parameter, and something that happens to Parameter Store then.
     Follow { version: u8, fault: StoreFault },
+    /// A build, an older one that comes late, and a person who accepts it or not.
+    Late { version: u8, accept: bool },
     /// Whatever is broken is mended, and the user wants nothing odd.
     Mend,
     /// A worker comes with one version and goes with the next.
@@ -106,6 +109,8 @@ pub enum Setting {
     Shared(bool),
     /// The version comes from a parameter.
     Parameter(bool),
+    /// Builds are put in order by a label.
+    Ordered(bool),
 }
 
 /// What is the matter with Parameter Store.
@@ -139,6 +144,7 @@ pub struct Wish {
     services: u8,
     shared: bool,
     pub parameter: bool,
+    ordered: bool,
 }
 
 impl Wish {
@@ -157,6 +163,7 @@ impl Wish {
             services: 1,
             shared: false,
             parameter: false,
+            ordered: false,
         }
     }
 
@@ -179,6 +186,7 @@ impl Wish {
             Setting::Services(count) => self.services = count,
             Setting::Shared(on) => self.shared = on,
             Setting::Parameter(on) => self.parameter = on,
+            Setting::Ordered(on) => self.ordered = on,
         }
     }
 
@@ -228,19 +236,26 @@ impl Wish {
 
     fn image(&self) -> Value {
         if self.parameter {
-            return json!({"parameter": "/shop/$(env.name)/web"});
+            let mut image = json!({"parameter": "/shop/$(env.name)/web"});
+            if self.ordered {
+                image["order"] = json!({"label": "build"});
+            }
+            return image;
         }
         json!({"ref": self.value(), "resolve": if self.resolve { "Always" } else { "Never" }})
     }
 
     pub fn value(&self) -> String {
-        format!("r/web:{}", self.tag)
+        // Builds say in a label which they are.
+        let tag = if self.parameter && self.ordered { self.tag.replacen('v', "b", 1) } else { self.tag.clone() };
+        format!("r/web:{tag}")
     }
 
     /// A user who wants no more surprises.
     pub fn calm(&mut self) {
         self.suspend = false;
         self.broken = false;
+        self.ordered = false;
     }
 }
 
@@ -257,6 +272,7 @@ pub fn setting() -> impl Strategy<Value = Setting> {
         (0..3u8).prop_map(Setting::Services),
         any::<bool>().prop_map(Setting::Shared),
         any::<bool>().prop_map(Setting::Parameter),
+        any::<bool>().prop_map(Setting::Ordered),
     ]
 }
 
@@ -338,6 +354,7 @@ fn story() -> impl Strategy<Value = Story> {
         1 => (4..20u8, any::<bool>()).prop_map(|(version, fails)| Story::Silence { version, fails }),
         1 => (4..20u8).prop_map(|version| Story::Split { version }),
         3 => (0..4u8, store_fault()).prop_map(|(version, fault)| Story::Follow { version, fault }),
+        1 => (4..20u8, any::<bool>()).prop_map(|(version, accept)| Story::Late { version, accept }),
         3 => Just(Story::Mend),
         1 => (0..4u8).prop_map(|version| Story::Visit { version }),
     ]
@@ -351,6 +368,7 @@ fn everyday() -> impl Strategy<Value = Event> {
         14 => story().prop_map(Event::Story),
         5 => (1..50i64).prop_map(Event::Pass),
         6 => (1..9u8).prop_map(Event::Turn),
+        1 => Just(Event::Accept),
         2 => (any::<bool>(), prop::option::weighted(0.3, 0..4u8)).prop_map(|(retry, named)| Event::Operate { retry, named }),
     ]
 }

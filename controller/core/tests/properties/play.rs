@@ -114,6 +114,7 @@ impl Player {
                 }
                 world.operate(&spec);
             }
+            Event::Accept => world.operate(&json!({"release": "web", "type": "Accept", "by": "ada"})),
             Event::Hand { hand, service, worker } => {
                 world.meddle(hand, if *service { "api" } else { "web" }, if *worker { "worker" } else { "web" });
             }
@@ -208,31 +209,22 @@ impl Player {
                 self.want_and_pass(*version, 0, 3);
                 self.world.registry = Registry::Answers;
             }
-            Story::Split { version } => {
-                self.wish.set(Setting::Services(2));
-                self.want_and_pass(*version, 0, 0);
-                self.world.fail_after_route = Some("api".into());
-                let is_moved = |world: &World| {
-                    let candidate = world.release.status.candidate.as_ref();
-                    let selected = world.services.get("api").and_then(|service| service.selected());
-                    candidate.is_some_and(|it| selected == Some(it.track.as_str()))
-                };
-                for _ in 0..30 {
-                    if !is_moved(&self.world) {
-                        self.world.run_one();
-                    }
-                }
-                self.world.fail_after_route = None;
-                for hand in [Hand::KillActive, Hand::KillCandidate] {
-                    self.world.meddle(&hand, "web", "web");
-                }
-                self.world.pass(3);
-            }
+            Story::Split { version } => self.split(*version),
             Story::Follow { version, fault } => {
                 self.wish.set(Setting::Parameter(true));
                 self.want_and_pass(*version, 0, 100);
                 self.upset(*fault);
                 self.world.pass(20);
+            }
+            Story::Late { version, accept } => {
+                self.wish.set(Setting::Parameter(true));
+                self.wish.set(Setting::Ordered(true));
+                self.want_and_pass(*version, 0, 100);
+                self.want_and_pass(version - 1, 0, 5);
+                if *accept {
+                    self.world.operate(&json!({"release": "web", "type": "Accept", "by": "ada"}));
+                }
+                self.world.pass(60);
             }
             Story::Mend => self.calm(),
             Story::Visit { version } => {
@@ -242,6 +234,28 @@ impl Player {
                 }
             }
         }
+    }
+
+    /// The controller ends between the two Services of a switch, and no pod is left on either side.
+    fn split(&mut self, version: u8) {
+        self.wish.set(Setting::Services(2));
+        self.want_and_pass(version, 0, 0);
+        self.world.fail_after_route = Some("api".into());
+        let is_moved = |world: &World| {
+            let candidate = world.release.status.candidate.as_ref();
+            let selected = world.services.get("api").and_then(|service| service.selected());
+            candidate.is_some_and(|it| selected == Some(it.track.as_str()))
+        };
+        for _ in 0..30 {
+            if !is_moved(&self.world) {
+                self.world.run_one();
+            }
+        }
+        self.world.fail_after_route = None;
+        for hand in [Hand::KillActive, Hand::KillCandidate] {
+            self.world.meddle(&hand, "web", "web");
+        }
+        self.world.pass(3);
     }
 
     fn want_and_pass(&mut self, version: u8, pods: u8, secs: i64) {

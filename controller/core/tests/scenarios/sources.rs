@@ -243,3 +243,93 @@ fn variables_of_the_environment_are_put_in() {
     world.pass(120);
     assert_eq!(world.active(), Some(("v1", Track::Blue)));
 }
+
+fn ordered() -> World {
+    let mut world = World::new(pointed(&[("/artifacts/0/image/order", json!({"label": "build"}))]));
+    put(&mut world, "r.example/web:b5");
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("b5", Track::Blue)), true), "{:?}", world.ready());
+    assert_eq!(world.release.status.artifacts[0].order.as_deref(), Some("5"));
+    world.writes.clear();
+    world.notes.clear();
+    world
+}
+
+#[test]
+fn an_older_build_that_comes_late_is_shown_and_never_released() {
+    let mut world = ordered();
+    put(&mut world, "r.example/web:b7");
+    world.pass(120);
+    world.notes.clear();
+    // Its version is newer, the build is not.
+    put(&mut world, "r.example/web:b6");
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("b7", Track::Green)), true));
+    assert_eq!(fresh(&world), (ConditionStatus::True, "OutOfOrder".to_owned()));
+    assert!(message(&world).contains("b6 has build 6, which is older than 7 of b7"), "{}", message(&world));
+    assert_eq!(world.notes.len(), 1, "{:?}", world.notes);
+    put(&mut world, "r.example/web:b10");
+    world.pass(120);
+    assert_eq!((world.active(), fresh(&world).1.as_str()), (Some(("b10", Track::Blue)), "Fresh"));
+}
+
+#[test]
+fn an_accepted_build_is_released_and_what_is_newer_than_it_is_followed() {
+    let mut world = ordered();
+    put(&mut world, "r.example/web:b3");
+    world.pass(60);
+    assert_eq!(world.active(), Some(("b5", Track::Blue)));
+    world.operate(&json!({"release": "web", "type": "Accept", "by": "ada", "revision": "b4"}));
+    world.pass(30);
+    assert_eq!(world.active(), Some(("b5", Track::Blue)));
+    world.operate(&json!({"release": "web", "type": "Accept", "by": "ada", "note": "b5 loses orders"}));
+    world.pass(120);
+    assert_eq!((world.active(), fresh(&world).1.as_str()), (Some(("b3", Track::Green)), "Fresh"));
+    put(&mut world, "r.example/web:b4");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("b4", Track::Blue)));
+}
+
+#[test]
+fn an_accept_of_nothing_is_refused() {
+    let mut world = ordered();
+    world.operate(&json!({"release": "web", "type": "Accept", "by": "ada"}));
+    world.pass(30);
+    let record = &world.release.status.operations[0];
+    assert_eq!(record.outcome, bascule_crds::OperationOutcome::Refused);
+    assert!(record.message.contains("nothing is passed over"), "{}", record.message);
+}
+
+#[test]
+fn an_accept_while_parameter_store_is_silent_waits() {
+    let mut world = ordered();
+    put(&mut world, "r.example/web:b3");
+    world.pass(30);
+    world.store.fails = Some(true);
+    world.restart();
+    world.operate(&json!({"release": "web", "type": "Accept", "by": "ada"}));
+    world.pass(30);
+    assert!(world.release.status.operations.is_empty());
+    world.store.fails = None;
+    world.pass(120);
+    assert_eq!(world.active(), Some(("b3", Track::Green)));
+}
+
+#[test]
+fn a_build_without_its_label_is_not_released() {
+    let mut world = ordered();
+    put(&mut world, "r.example/web:v9");
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (Some(("b5", Track::Blue)), (false, "OrderUnknown")));
+}
+
+#[test]
+fn a_rejected_newer_build_does_not_open_the_way_for_an_older_one() {
+    let mut world = ordered();
+    put(&mut world, "r.example/web:b7--never");
+    world.pass(120);
+    assert_eq!(world.release.status.rejected.len(), 1);
+    put(&mut world, "r.example/web:b4");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("b5", Track::Blue)));
+}

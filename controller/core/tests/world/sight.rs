@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use bascule_core::{
     Answer, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Read, ReleaseView, ReplicaSet,
     Service, Sight,
-    image::Reference,
-    sources::{self, ParameterName, Parameters},
+    sources::{self, ImageQuestion, ParameterName, Parameters},
 };
 use bascule_crds::names;
 use jiff::Timestamp;
@@ -244,7 +243,8 @@ impl World {
 
     /// Answers of the registry about what is not pinned yet.
     fn images(&self, release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, Answer<Image>> {
-        let answer = |reference: &Reference| {
+        let answer = |question: &ImageQuestion| {
+            let reference = &question.reference;
             let tag = reference.open_tag().unwrap();
             let build = match self.registry {
                 Registry::Answers => 1,
@@ -256,10 +256,18 @@ impl World {
             };
             let digest =
                 format!("sha256:{:0>64}", format!("{:x}{build}", tag.bytes().fold(7_u64, |sum, it| sum * 31 + u64::from(it))));
-            Answer::Known(Image { reference: reference.clone(), tag: Some(tag.to_owned()), digest })
+            // Builds are called `b7`, and say so in a label.
+            let build_of = |build: &str| ("build".to_owned(), build.split("--").next().unwrap_or_default().to_owned());
+            let label = tag.strip_prefix('b').filter(|_| question.labels).map(build_of);
+            Answer::Known(Image {
+                reference: reference.clone(),
+                tag: Some(tag.to_owned()),
+                digest,
+                labels: label.into_iter().collect(),
+            })
         };
         let open = sources::images(release, claim, parameters);
-        open.iter().map(|(artifact, reference)| (artifact.clone(), answer(reference))).collect()
+        open.iter().map(|(artifact, question)| (artifact.clone(), answer(question))).collect()
     }
 
     /// Pods that a Service sends to: all workloads' pods in this world carry `app=web`.

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bascule_core::image::Digest;
 use jiff::Timestamp;
 
-use super::{Answer, LookupError, Question};
+use super::{Answer, Described, LookupError, Question};
 
 /// `K` is the key of an asker; `T` keeps a lookup going for as long as it is held.
 pub(super) struct Book<K, T> {
@@ -90,21 +89,21 @@ impl<K: Clone + Ord, T> Book<K, T> {
         &mut self,
         question: &Question,
         ticket: u64,
-        outcome: Result<&Digest, &LookupError>,
+        outcome: Result<&Described, &LookupError>,
         now: Timestamp,
     ) -> Option<Recorded<K>> {
         let entry = self.entries.get_mut(question).filter(|entry| entry.ticket == ticket && entry.lookup.is_some())?;
         let answer = match outcome {
-            Ok(digest) => {
+            Ok(described) => {
                 entry.failures = 0;
                 entry.lookup = None;
-                Answer::Resolved { digest: digest.clone(), tag: Some(question.tag.clone()) }
+                Answer::Resolved(described.clone())
             }
             Err(error) => {
                 entry.failures = entry.failures.saturating_add(1);
                 let since = match entry.answer {
                     Answer::Failed { since, .. } => since,
-                    Answer::Pending | Answer::Resolved { .. } => now,
+                    Answer::Pending | Answer::Resolved(_) => now,
                 };
                 Answer::Failed { why: error.to_string(), category: error.category(), transient: error.is_transient(), since }
             }
@@ -118,7 +117,7 @@ impl<K: Clone + Ord, T> Book<K, T> {
     pub(super) fn count(&self) -> (usize, usize, usize) {
         self.entries.values().fold((0, 0, 0), |(pending, resolved, failed), entry| match entry.answer {
             Answer::Pending => (pending + 1, resolved, failed),
-            Answer::Resolved { .. } => (pending, resolved + 1, failed),
+            Answer::Resolved(_) => (pending, resolved + 1, failed),
             Answer::Failed { .. } => (pending, resolved, failed + 1),
         })
     }
@@ -126,6 +125,8 @@ impl<K: Clone + Ord, T> Book<K, T> {
 
 #[cfg(test)]
 mod tests {
+    use bascule_core::image::Digest;
+
     use super::super::Access;
     use super::*;
 
@@ -134,11 +135,17 @@ mod tests {
     const THEN: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn question(tag: &str) -> Question {
-        Question { registry: "ghcr.io".into(), repository: "shop/web".into(), tag: tag.into(), access: Access::Controller }
+        Question {
+            registry: "ghcr.io".into(),
+            repository: "shop/web".into(),
+            tag: tag.into(),
+            access: Access::Controller,
+            labels: false,
+        }
     }
 
-    fn digest(byte: u8) -> Digest {
-        Digest::from_sha256([byte; 32])
+    fn digest(byte: u8) -> Described {
+        Digest::from_sha256([byte; 32]).into()
     }
 
     fn later(seconds: i64) -> Timestamp {
@@ -164,7 +171,7 @@ mod tests {
 
         let recorded = book.record(&question("v1"), 1, Ok(&digest(1)), THEN).unwrap();
         assert_eq!(recorded, Recorded { tell: vec!["a", "b"], failures: 0 });
-        assert_eq!(book.answer(&question("v1")), Answer::Resolved { digest: digest(1), tag: Some("v1".into()) });
+        assert_eq!(book.answer(&question("v1")), Answer::Resolved(digest(1)));
     }
 
     #[test]
@@ -175,7 +182,7 @@ mod tests {
         assert_eq!(book.record(&question("v1"), 1, Ok(&digest(2)), THEN), None);
         assert_eq!(ask(&mut book, "b", &["v1"]), [0_u64; 0]);
         book.forget(&"a");
-        assert_eq!(book.answer(&question("v1")), Answer::Resolved { digest: digest(1), tag: Some("v1".into()) });
+        assert_eq!(book.answer(&question("v1")), Answer::Resolved(digest(1)));
     }
 
     #[test]

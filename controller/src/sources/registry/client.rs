@@ -1,7 +1,7 @@
-//! The OCI distribution API, as far as it is needed to learn the digest behind a tag.
+//! The OCI distribution API, as far as it is needed to learn the digest behind a tag and the labels of an image.
 //!
 //! In: a question, and one login at a time. Out: a digest, or what the registry demands or says instead. Never here: which
-//! login to try (the resolver's part), repetition (the hub's part), blobs.
+//! login to try (the resolver's part), repetition (the hub's part), layers.
 
 use bascule_core::image::Digest;
 use base64::Engine as _;
@@ -10,15 +10,16 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, 
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::Question;
 use super::challenge::{self, Challenge};
 use super::credentials::Login;
 use super::error::LookupError;
 use super::hidden::Hidden;
+use super::labels;
 use super::tokens::{Purpose, Tokens};
 use super::transport::{PlainHttp, Transport, place_of, read_bounded, refusal};
+use super::{Described, Question};
 
 /// Indexes first: one digest for all architectures is what a fleet of mixed nodes needs.
 const MANIFESTS: [&str; 4] = [
@@ -30,6 +31,8 @@ const MANIFESTS: [&str; 4] = [
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// The size that registries must accept at least, and in practice refuse beyond.
 const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
+/// Mostly the history of its layers.
+const LARGEST_CONFIG: usize = 4 * 1024 * 1024;
 /// Tokens are a few KB, with the claims of very many groups some dozens.
 const LARGEST_TOKEN_ANSWER: usize = 64 * 1024;
 
@@ -52,13 +55,13 @@ pub enum StartError {
 /// What a registry says to somebody who shows nothing.
 #[derive(Debug)]
 pub(super) enum First {
-    Found(Digest),
+    Found(Described),
     Challenged(Vec<Challenge>),
 }
 
 /// A manifest's digest, or a 401 or 403 with its demands.
 enum Manifest {
-    Found(Digest),
+    Found(Described),
     Refused(Vec<Challenge>),
 }
 
@@ -84,7 +87,7 @@ impl RegistryClient {
     /// Asks without showing anything: most images are public, and a credential that is not needed is not sent.
     pub(super) async fn ask(&self, question: &Question) -> Result<First, LookupError> {
         Ok(match self.manifest(question, None).await? {
-            Manifest::Found(digest) => First::Found(digest),
+            Manifest::Found(found) => First::Found(found),
             Manifest::Refused(challenges) => First::Challenged(challenges),
         })
     }
@@ -95,7 +98,7 @@ impl RegistryClient {
         question: &Question,
         challenges: &[Challenge],
         login: Option<&Login>,
-    ) -> Result<Option<Digest>, LookupError> {
+    ) -> Result<Option<Described>, LookupError> {
         let bearer = challenges.iter().find_map(|challenge| match challenge {
             Challenge::Bearer { realm, service, scope } => Some((realm, service.as_deref(), scope.as_deref())),
             Challenge::Basic => None,
@@ -117,11 +120,11 @@ impl RegistryClient {
         service: Option<&str>,
         scope: Option<&str>,
         login: Option<&Login>,
-    ) -> Result<Option<Digest>, LookupError> {
+    ) -> Result<Option<Described>, LookupError> {
         let purpose = Purpose::new(&question.registry, &question.repository, login);
         if let Some(token) = self.tokens.get(&purpose) {
-            if let Some(digest) = self.with_header(question, &bearer(question, &token)?).await? {
-                return Ok(Some(digest));
+            if let Some(found) = self.with_header(question, &bearer(question, &token)?).await? {
+                return Ok(Some(found));
             }
             self.tokens.drop(&purpose);
         }
@@ -134,9 +137,9 @@ impl RegistryClient {
         Ok(found)
     }
 
-    async fn with_header(&self, question: &Question, authorization: &HeaderValue) -> Result<Option<Digest>, LookupError> {
+    async fn with_header(&self, question: &Question, authorization: &HeaderValue) -> Result<Option<Described>, LookupError> {
         Ok(match self.manifest(question, Some(authorization)).await? {
-            Manifest::Found(digest) => Some(digest),
+            Manifest::Found(found) => Some(found),
             Manifest::Refused(_) => None,
         })
     }
@@ -180,45 +183,80 @@ impl RegistryClient {
         Ok(Some((token, answer.expires_in.map(Duration::from_secs))))
     }
 
-    /// HEAD, which costs no pull on Docker Hub; GET where the answer to that has no digest.
     async fn manifest(&self, question: &Question, authorization: Option<&HeaderValue>) -> Result<Manifest, LookupError> {
-        let response = self.request_manifest(Method::HEAD, question, authorization).await?;
+        if !question.labels {
+            return self.digest(question, authorization).await;
+        }
+        let response = self.request_manifest(Method::GET, question, &question.tag, authorization).await?;
+        if let Some(refused) = Self::check(question, &response)? {
+            return Ok(refused);
+        }
+        let (digest, body) = read_manifest(question, response).await?;
+        let labels = self.labels(question, &body, authorization).await?;
+        Ok(Manifest::Found(Described { digest, labels }))
+    }
+
+    /// From the manifest, or that of one platform where there are several, to the configuration.
+    async fn labels(
+        &self,
+        question: &Question,
+        body: &[u8],
+        authorization: Option<&HeaderValue>,
+    ) -> Result<BTreeMap<String, String>, LookupError> {
+        let unfit = |what: String| LookupError::malformed(&question.registry, what);
+        let config = match labels::next(body).map_err(unfit)? {
+            labels::Next::Config(config) => config,
+            labels::Next::Manifest(digest) => {
+                let response = self.request_manifest(Method::GET, question, &digest, authorization).await?;
+                if Self::check(question, &response)?.is_some() {
+                    return Err(unfit("it shows the index of an image and refuses one of its manifests".to_owned()));
+                }
+                match labels::next(&read_manifest(question, response).await?.1).map_err(unfit)? {
+                    labels::Next::Config(config) => config,
+                    labels::Next::Manifest(_) => return Err(unfit("an index of the image names another index".to_owned())),
+                }
+            }
+        };
+        let url = self.transport.address(&question.registry, &format!("/v2/{}/blobs/{config}", question.repository))?;
+        let response = self.transport.fetch(url, authorization).await?;
+        if !response.status().is_success() {
+            return Err(refusal(&question.registry, &response));
+        }
+        let body = read_bounded(response, LARGEST_CONFIG).await?;
+        let computed = Digest::from_sha256(Sha256::digest(&body).into());
+        if Digest::parse(&config).is_ok_and(|stated| stated.algorithm() == computed.algorithm() && stated != computed) {
+            return Err(unfit("the configuration of the image does not match its digest".to_owned()));
+        }
+        labels::read(&body).map_err(unfit)
+    }
+
+    /// HEAD, which costs no pull on Docker Hub; GET where the answer to that has no digest.
+    async fn digest(&self, question: &Question, authorization: Option<&HeaderValue>) -> Result<Manifest, LookupError> {
+        let response = self.request_manifest(Method::HEAD, question, &question.tag, authorization).await?;
         let head_is_unknown = matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         if !head_is_unknown {
             if let Some(refused) = Self::check(question, &response)? {
                 return Ok(refused);
             }
             if let Some(digest) = stated_digest(question, &response)? {
-                return Ok(Manifest::Found(digest));
+                return Ok(Manifest::Found(digest.into()));
             }
         }
-        let response = self.request_manifest(Method::GET, question, authorization).await?;
+        let response = self.request_manifest(Method::GET, question, &question.tag, authorization).await?;
         if let Some(refused) = Self::check(question, &response)? {
             return Ok(refused);
         }
-        if !has_manifest_type(&response) {
-            return Err(LookupError::malformed(&question.registry, "it does not say that it is an image manifest"));
-        }
-        let stated = stated_digest(question, &response)?;
-        let body = read_bounded(response, LARGEST_MANIFEST).await?;
-        let computed = Digest::from_sha256(Sha256::digest(&body).into());
-        match stated {
-            Some(stated) if stated.algorithm() == computed.algorithm() && stated != computed => {
-                Err(LookupError::malformed(&question.registry, "the manifest does not match its digest"))
-            }
-            Some(stated) => Ok(Manifest::Found(stated)),
-            None => Ok(Manifest::Found(computed)),
-        }
+        Ok(Manifest::Found(read_manifest(question, response).await?.0.into()))
     }
 
     async fn request_manifest(
         &self,
         method: Method,
         question: &Question,
+        name: &str,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, LookupError> {
-        let url =
-            self.transport.address(&question.registry, &format!("/v2/{}/manifests/{}", question.repository, question.tag))?;
+        let url = self.transport.address(&question.registry, &format!("/v2/{}/manifests/{name}", question.repository))?;
         let accept = MANIFESTS.iter().map(|kind| (ACCEPT, HeaderValue::from_static(kind))).fold(
             HeaderMap::new(),
             |mut headers, (name, value)| {
@@ -243,6 +281,23 @@ impl RegistryClient {
             }),
             _ => Err(refusal(&question.registry, response)),
         }
+    }
+}
+
+/// The whole of it, and what it is called.
+async fn read_manifest(question: &Question, response: Response) -> Result<(Digest, Vec<u8>), LookupError> {
+    if !has_manifest_type(&response) {
+        return Err(LookupError::malformed(&question.registry, "it does not say that it is an image manifest"));
+    }
+    let stated = stated_digest(question, &response)?;
+    let body = read_bounded(response, LARGEST_MANIFEST).await?;
+    let computed = Digest::from_sha256(Sha256::digest(&body).into());
+    match stated {
+        Some(stated) if stated.algorithm() == computed.algorithm() && stated != computed => {
+            Err(LookupError::malformed(&question.registry, "the manifest does not match its digest"))
+        }
+        Some(stated) => Ok((stated, body)),
+        None => Ok((computed, body)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A small registry for the tests of this module: real HTTP on a loopback port, with the ways to log in that exist.
 //!
-//! In: what it holds, and how it behaves. Out: its address, and what it was asked. Never here: pushes, blobs, TLS.
+//! In: what it holds, and how it behaves. Out: its address, and what it was asked. Never here: pushes, layers, TLS.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -59,6 +59,9 @@ pub(super) fn digest_of(text: &str) -> Digest {
 struct Inside {
     door: Door,
     manifests: BTreeMap<String, Manifest>,
+    blobs: BTreeMap<String, String>,
+    /// The place of another one, to which it sends those who want a blob.
+    elsewhere: Option<String>,
     /// Given instead of the true answer, one for each request.
     scripted: VecDeque<Response<Body>>,
     log: Vec<String>,
@@ -98,6 +101,18 @@ impl FakeRegistry {
     /// `name` is `repository:tag`.
     pub(super) fn hold(&self, name: &str, manifest: Manifest) {
         self.inside.lock().unwrap().manifests.insert(name.to_owned(), manifest);
+    }
+
+    pub(super) fn hold_blob(&self, text: &str) {
+        self.put_blob(&digest_of(text).to_string(), text);
+    }
+
+    pub(super) fn put_blob(&self, digest: &str, text: &str) {
+        self.inside.lock().unwrap().blobs.insert(digest.to_owned(), text.to_owned());
+    }
+
+    pub(super) fn keep_blobs_at(&self, other: &Self) {
+        self.inside.lock().unwrap().elsewhere = Some(other.place());
     }
 
     pub(super) fn answer_next_with(&self, status: u16, headers: &[(&'static str, String)]) {
@@ -183,6 +198,16 @@ fn refuse(inside: &mut Inside, shown: &str) -> Option<Response<Body>> {
 }
 
 fn manifest(inside: &Inside, request: &Request) -> Response<Body> {
+    if let Some((_, digest)) = request.uri().path().split_once("/blobs/") {
+        if let Some(place) = &inside.elsewhere {
+            let target = format!("http://{place}{}", request.uri().path());
+            return Response::builder().status(307).header(header::LOCATION, target).body(Body::empty()).unwrap();
+        }
+        return inside
+            .blobs
+            .get(digest)
+            .map_or_else(|| status(StatusCode::NOT_FOUND), |text| Response::new(Body::from(text.clone())));
+    }
     let head = request.method() == Method::HEAD;
     if head && inside.no_head {
         return status(StatusCode::METHOD_NOT_ALLOWED);

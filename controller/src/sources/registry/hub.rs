@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bascule_core::image::Digest;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -17,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::pause;
 use super::book::{Book, Recorded};
-use super::{Access, Answer, Fetch, ImageRequest, LookupError, Question};
+use super::{Access, Answer, Described, Fetch, ImageRequest, LookupError, Question};
 
 /// Enough to start a thousand Releases in seconds at 20 ms a lookup, few enough to be a polite guest.
 const AT_ONCE: usize = 8;
@@ -98,10 +97,7 @@ impl<K: Clone + Ord + Send + 'static> RegistryHub<K> {
         book.ask(key, &questions.iter().flatten().cloned().collect(), |question, ticket| self.start(lanes, question, ticket));
         let answer = |(request, question): (&ImageRequest, &Option<Question>)| match question {
             Some(question) => book.answer(question),
-            None => request.reference.digest().map_or(Answer::Pending, |digest| Answer::Resolved {
-                digest: digest.clone(),
-                tag: request.reference.tag().map(str::to_owned),
-            }),
+            None => request.reference.digest().map_or(Answer::Pending, |digest| Answer::Resolved(digest.clone().into())),
         };
         requests.iter().zip(&questions).map(answer).collect()
     }
@@ -166,12 +162,12 @@ impl<K: Clone + Ord + Send + 'static> Pursuit<K> {
         }
     }
 
-    async fn attempt(&self) -> Result<Digest, LookupError> {
+    async fn attempt(&self) -> Result<Described, LookupError> {
         // The lane first: waiting for a slow registry must not hold a place that others could use.
         let _turns = (self.lane.turn().await, self.turns.acquire().await);
         let late =
             || LookupError::unreachable(format!("no answer about {} within {} s", self.question, ATTEMPT_DEADLINE.as_secs()));
-        timeout(ATTEMPT_DEADLINE, self.fetch.digest(&self.question)).await.unwrap_or_else(|_| Err(late()))
+        timeout(ATTEMPT_DEADLINE, self.fetch.describe(&self.question)).await.unwrap_or_else(|_| Err(late()))
     }
 }
 
@@ -205,7 +201,7 @@ impl<K: Clone + Ord> Shared<K> {
     }
 
     /// Remembers the outcome and tells those who asked. Gives the pause before the next attempt, if there shall be one.
-    fn record(&self, pursuit: &Pursuit<K>, outcome: &Result<Digest, LookupError>) -> Option<Duration> {
+    fn record(&self, pursuit: &Pursuit<K>, outcome: &Result<Described, LookupError>) -> Option<Duration> {
         let question = &pursuit.question;
         let now = (self.wiring.now)();
         let recorded = {
@@ -223,9 +219,9 @@ impl<K: Clone + Ord> Shared<K> {
 }
 
 /// A line for each change; what only goes on is worth one to those who look for it.
-fn report<K>(question: &Question, outcome: &Result<Digest, LookupError>, recorded: &Recorded<K>) {
+fn report<K>(question: &Question, outcome: &Result<Described, LookupError>, recorded: &Recorded<K>) {
     match outcome {
-        Ok(digest) => tracing::info!(image = %question, %digest, "tag resolved"),
+        Ok(found) => tracing::info!(image = %question, digest = %found.digest, "tag resolved"),
         Err(why) if recorded.tell.is_empty() => {
             tracing::debug!(image = %question, failures = recorded.failures, %why, "tag still not resolved");
         }

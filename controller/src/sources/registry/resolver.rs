@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bascule_core::image::Digest;
 use futures::future::BoxFuture;
 
 use super::client::{First, RegistryClient};
@@ -15,7 +14,7 @@ use super::credential_file::CredentialFile;
 use super::credentials::{Keyring, Login, Source};
 use super::error::{LookupError, Tried};
 use super::pull_secrets::PullSecrets;
-use super::{Fetch, Question};
+use super::{Described, Fetch, Question};
 
 /// Each costs up to three requests within one deadline.
 const MOST_LOGINS: usize = 8;
@@ -40,9 +39,9 @@ impl Resolver {
         Self { client, file, pull_secrets }
     }
 
-    async fn resolve(&self, question: &Question) -> Result<Digest, LookupError> {
+    async fn resolve(&self, question: &Question) -> Result<Described, LookupError> {
         let challenges = match self.client.ask(question).await? {
-            First::Found(digest) => return Ok(digest),
+            First::Found(found) => return Ok(found),
             First::Challenged(challenges) => challenges,
         };
         let Logins { mut logins, mut remarks } = self.logins(question).await?;
@@ -52,8 +51,8 @@ impl Resolver {
         }
         let mut tried = Vec::new();
         for login in logins.iter().take(MOST_LOGINS).map(Some).chain([None]) {
-            if let Some(digest) = self.client.ask_as(question, &challenges, login).await? {
-                return Ok(digest);
+            if let Some(found) = self.client.ask_as(question, &challenges, login).await? {
+                return Ok(found);
             }
             tried.push(login.map_or(Tried::Without, |login| Tried::With(login.source.clone())));
         }
@@ -91,7 +90,7 @@ impl Logins {
 }
 
 impl Fetch for Resolver {
-    fn digest<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Digest, LookupError>> {
+    fn describe<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Described, LookupError>> {
         Box::pin(self.resolve(question))
     }
 

@@ -8,7 +8,7 @@ use std::error::Error as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 
@@ -102,6 +102,21 @@ impl Transport {
             "http" => self.plain.allows(&place_of(url)),
             _ => false,
         }
+    }
+
+    /// A blob: registries keep them elsewhere, and redirect there with an address that opens it for some minutes. The credential stays
+    /// behind, and so does whoever would lead us from the world outside to this machine.
+    pub(super) async fn fetch(&self, url: Url, authorization: Option<&HeaderValue>) -> Result<Response, LookupError> {
+        let place = place_of(&url);
+        let response = self.send(Method::GET, url.clone(), HeaderMap::new(), authorization).await?;
+        if !response.status().is_redirection() {
+            return Ok(response);
+        }
+        let target = response.headers().get(LOCATION).and_then(|value| url.join(value.to_str().ok()?).ok());
+        let target = target.filter(|target| target.scheme() == "https" || self.is_safe(target));
+        let target = target.filter(|target| is_loopback(&place) || !is_loopback(&place_of(target)));
+        let target = target.ok_or_else(|| LookupError::malformed(&place, "it redirects to where its blobs cannot be"))?;
+        self.send(Method::GET, target, HeaderMap::new(), None).await
     }
 
     pub(super) async fn send(

@@ -17,7 +17,7 @@ use std::{
 use bascule_controller::{
     Controller, Settings, client,
     clock::Clock,
-    sources::registry::{Fetch, LookupError, Question},
+    sources::registry::{Described, Fetch, LookupError, Question},
 };
 use bascule_core::{Policy, image::Digest};
 use futures::future::BoxFuture;
@@ -231,7 +231,7 @@ impl Clock for PausedClock {
 struct Registry;
 
 impl Fetch for Registry {
-    fn digest<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Digest, LookupError>> {
-        Box::pin(async { Ok(Digest::from_sha256([7; 32])) })
+    fn describe<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Result<Described, LookupError>> {
+        Box::pin(async { Ok(Digest::from_sha256([7; 32]).into()) })
     }
 }

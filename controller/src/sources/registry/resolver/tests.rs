@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use bascule_core::image::Digest;
+
 use super::super::credentials::ConfigFormat;
 use super::super::fake_registry::{Door, FakeRegistry, Manifest, digest_of};
 use super::super::pull_secrets::{PullSecretConfig, PullSecretsFound, PullSecretsUnread};
@@ -43,7 +45,7 @@ fn with_secrets(secrets: &[(&str, &str, &str, &str)]) -> Resolver {
 
 fn question(registry: &FakeRegistry, tag: &str) -> Question {
     let access = Access::PullSecrets { namespace: "shop".into(), names: BTreeSet::from(["regcred".into()]) };
-    Question { registry: registry.place(), repository: "shop/web".into(), tag: tag.into(), access }
+    Question { registry: registry.place(), repository: "shop/web".into(), tag: tag.into(), access, labels: false }
 }
 
 async fn registry(door: Door) -> FakeRegistry {
@@ -62,14 +64,14 @@ const HEAD: &str = "HEAD /v2/shop/web/manifests/v1";
 async fn an_open_registry_is_asked_once_and_shown_nothing() {
     let registry = registry(Door::Open).await;
     let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     assert_eq!(registry.log(), [HEAD]);
 }
 
 #[tokio::test]
 async fn a_tag_that_is_not_there_is_named() {
     let registry = registry(Door::Open).await;
-    let error = openly().digest(&question(&registry, "v9")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "v9")).await.unwrap_err();
     assert_eq!((error.category(), error.is_transient()), ("NotFound", false));
     assert_eq!(error.to_string(), format!("tag \"v9\" does not exist in {}/shop/web", registry.place()));
 }
@@ -78,15 +80,65 @@ async fn a_tag_that_is_not_there_is_named() {
 async fn a_missing_digest_header_is_made_up_for_by_the_manifest_itself() {
     let registry = registry(Door::Open).await;
     registry.hold("shop/web:v2", Manifest { stated: None, ..Manifest::new("two") });
-    assert_eq!(openly().digest(&question(&registry, "v2")).await, Ok(digest_of("two")));
+    assert_eq!(openly().describe(&question(&registry, "v2")).await, Ok(digest_of("two").into()));
     assert_eq!(registry.log(), ["HEAD /v2/shop/web/manifests/v2", "GET /v2/shop/web/manifests/v2"]);
+}
+
+/// An image of two platforms, with a label; gives the digest of its index.
+fn hold_labelled(registry: &FakeRegistry, name: &str, config: &str) -> Digest {
+    registry.hold_blob(config);
+    let manifest = format!(r#"{{"config": {{"digest": "{}"}}, "layers": []}}"#, digest_of(config));
+    registry.hold(&format!("shop/web:{}", digest_of(&manifest)), Manifest::new(&manifest));
+    let index = format!(r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "linux"}}}}]}}"#, digest_of(&manifest));
+    registry.hold(name, Manifest::new(&index));
+    digest_of(&index)
+}
+
+const CONFIG: &str = r#"{"config": {"Labels": {"build": "7"}}}"#;
+
+fn labels_of(registry: &FakeRegistry, tag: &str) -> Question {
+    Question { labels: true, ..question(registry, tag) }
+}
+
+#[tokio::test]
+async fn labels_are_found_behind_an_index_with_the_same_credential() {
+    let registry = registry(BASIC).await;
+    let digest = hold_labelled(&registry, "shop/web:v7", CONFIG);
+    let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
+    let found = resolver.describe(&labels_of(&registry, "v7")).await.unwrap();
+    assert_eq!((found.digest, found.labels), (digest, [("build".to_owned(), "7".to_owned())].into()));
+    let log = registry.log();
+    assert_eq!(log.len(), 4, "{log:?}");
+    assert!(log[3].starts_with("GET /v2/shop/web/blobs/sha256:") && log[3].ends_with("Basic"), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_blob_that_is_kept_elsewhere_is_fetched_without_the_credential() {
+    let (registry, elsewhere) = (registry(BASIC).await, registry(Door::Open).await);
+    hold_labelled(&registry, "shop/web:v7", CONFIG);
+    elsewhere.hold_blob(CONFIG);
+    registry.keep_blobs_at(&elsewhere);
+    let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
+    let found = resolver.describe(&labels_of(&registry, "v7")).await.unwrap();
+    assert_eq!(found.labels.len(), 1);
+    let log = elsewhere.log();
+    assert!(log.len() == 1 && !log[0].contains("Basic"), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_another_than_the_manifest_names_is_refused() {
+    let registry = registry(Door::Open).await;
+    hold_labelled(&registry, "shop/web:v7", CONFIG);
+    registry.put_blob(&digest_of(CONFIG).to_string(), r#"{"config": {"Labels": {"build": "9"}}}"#);
+    let error = openly().describe(&labels_of(&registry, "v7")).await.unwrap_err();
+    assert!(error.to_string().contains("does not match its digest"), "{error}");
 }
 
 #[tokio::test]
 async fn a_registry_without_head_is_asked_with_get() {
     let registry = registry(Door::Open).await;
     registry.know_no_head();
-    assert_eq!(openly().digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(openly().describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
 }
 
 #[tokio::test]
@@ -104,7 +156,7 @@ async fn answers_that_are_no_manifests_are_not_taken_for_one() {
     ];
     for (manifest, what) in table {
         registry.hold("shop/web:odd", manifest);
-        let error = openly().digest(&question(&registry, "odd")).await.unwrap_err();
+        let error = openly().describe(&question(&registry, "odd")).await.unwrap_err();
         assert_eq!(error, LookupError::malformed(&registry.place(), what));
     }
 }
@@ -114,7 +166,7 @@ async fn a_manifest_that_does_not_match_its_digest_is_refused() {
     let registry = registry(Door::Open).await;
     registry.know_no_head();
     registry.hold("shop/web:odd", Manifest { stated: Some(digest_of("other").to_string()), ..Manifest::new("one") });
-    let error = openly().digest(&question(&registry, "odd")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "odd")).await.unwrap_err();
     assert_eq!(error, LookupError::malformed(&registry.place(), "the manifest does not match its digest"));
 }
 
@@ -122,7 +174,7 @@ async fn a_manifest_that_does_not_match_its_digest_is_refused() {
 async fn user_and_password_are_shown_only_after_they_were_demanded() {
     let registry = registry(BASIC).await;
     let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     assert_eq!(registry.log(), [HEAD.to_owned(), format!("{HEAD} Basic")]);
 }
 
@@ -131,10 +183,10 @@ async fn a_token_is_fetched_with_the_login_and_used_until_it_ends() {
     let registry = registry(BEARER).await;
     registry.hold("shop/web:v2", Manifest::new("two"));
     let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     assert_eq!(registry.log(), [HEAD.to_owned(), format!("{TOKEN} Basic"), format!("{HEAD} Bearer")]);
 
-    assert_eq!(resolver.digest(&question(&registry, "v2")).await, Ok(digest_of("two")));
+    assert_eq!(resolver.describe(&question(&registry, "v2")).await, Ok(digest_of("two").into()));
     assert_eq!(registry.log(), ["HEAD /v2/shop/web/manifests/v2", "HEAD /v2/shop/web/manifests/v2 Bearer"]);
 }
 
@@ -142,15 +194,15 @@ async fn a_token_is_fetched_with_the_login_and_used_until_it_ends() {
 async fn a_token_that_was_revoked_is_replaced() {
     let registry = registry(BEARER).await;
     let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     registry.revoke_tokens();
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
 }
 
 #[tokio::test]
 async fn a_public_image_behind_a_token_server_needs_no_login() {
     let registry = registry(PUBLIC_BEARER).await;
-    assert_eq!(openly().digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(openly().describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     assert_eq!(registry.log(), [HEAD.to_owned(), TOKEN.to_owned(), format!("{HEAD} Bearer")]);
 }
 
@@ -160,11 +212,11 @@ async fn a_wrong_login_gives_way_to_the_next_one_and_at_last_to_none() {
         let registry = registry(door).await;
         let place = registry.place();
         let resolver = with_secrets(&[("old", &place, "ada", "wr0ng"), ("new", &place, "ada", "s3cret")]);
-        assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+        assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     }
     let registry = registry(PUBLIC_BEARER).await;
     let resolver = with_secrets(&[("old", &registry.place(), "ada", "wr0ng")]);
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
 }
 
 #[tokio::test]
@@ -174,7 +226,7 @@ async fn the_controllers_file_comes_after_the_pull_secrets() {
     std::fs::write(&path, serde_json::json!({"auths": {registry.place(): {"auth": "YWRhOnMzY3JldA=="}}}).to_string()).unwrap();
     let mut resolver = with_secrets(&[("old", &registry.place(), "ada", "wr0ng")]);
     resolver.file = Some(CredentialFile::new(&path));
-    assert_eq!(resolver.digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(resolver.describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
     assert_eq!(registry.log(), [HEAD.to_owned(), format!("{HEAD} Basic"), format!("{HEAD} Basic")]);
     std::fs::remove_file(&path).unwrap();
 }
@@ -185,7 +237,7 @@ async fn a_denial_says_what_was_tried_and_shows_no_value() {
         let registry = registry(door).await;
         let place = registry.place();
         let resolver = with_secrets(&[("regcred", &place, "ada", "wr0ng"), ("elsewhere", "ghcr.io", "ada", "wr0ng")]);
-        let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err();
+        let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
         assert_eq!((error.category(), error.is_transient()), ("Denied", false));
         assert_eq!(
             error.to_string(),
@@ -199,7 +251,7 @@ async fn a_denial_says_what_was_tried_and_shows_no_value() {
 #[tokio::test]
 async fn a_denial_without_any_credentials_says_that_none_are_known() {
     let registry = registry(BASIC).await;
-    let error = openly().digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "v1")).await.unwrap_err();
     let place = registry.place();
     assert_eq!(
         error.to_string(),
@@ -211,7 +263,7 @@ async fn a_denial_without_any_credentials_says_that_none_are_known() {
 async fn a_bare_403_is_a_denial_and_nothing_is_shown_to_it() {
     let registry = registry(Door::Shut).await;
     let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
-    let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
     let place = registry.place();
     assert_eq!(
         error.to_string(),
@@ -226,7 +278,7 @@ async fn a_pull_secret_that_is_missing_or_broken_is_named_in_the_denial() {
     let broken = PullSecretConfig { name: "broken".into(), format: ConfigFormat::Config, bytes: Hidden::new(b"{".to_vec()) };
     let found = PullSecretsFound { configs: vec![broken], remarks: vec!["pull secret \"gone\" does not exist".into()] };
     let resolver = Resolver::new(client(), None, Some(Arc::new(Secrets(Mutex::new(Ok(found))))));
-    let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err().to_string();
+    let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err().to_string();
     assert!(
         error.contains("; pull secret \"gone\" does not exist; pull secret \"broken\" is not the JSON of a docker configuration"),
         "{error}"
@@ -238,7 +290,7 @@ async fn an_api_server_that_does_not_show_the_pull_secrets_is_not_taken_for_ther
     let registry = registry(PUBLIC_BEARER).await;
     let unread = PullSecretsUnread { namespace: "shop".into(), why: "the API server does not answer".into() };
     let resolver = Resolver::new(client(), None, Some(Arc::new(Secrets(Mutex::new(Err(unread))))));
-    let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(
         error,
         LookupError::unreachable("the pull secrets of namespace \"shop\" could not be read: the API server does not answer")
@@ -251,7 +303,7 @@ async fn only_a_refusal_leads_to_the_next_login() {
     let registry = registry(BASIC).await;
     let place = registry.place();
     let resolver = with_secrets(&[("one", &place, "ada", "s3cret"), ("two", &place, "ada", "s3cret")]);
-    let error = resolver.digest(&question(&registry, "v9")).await.unwrap_err();
+    let error = resolver.describe(&question(&registry, "v9")).await.unwrap_err();
     assert_eq!(error.category(), "NotFound");
     assert_eq!(registry.log().len(), 2);
 }
@@ -260,7 +312,7 @@ async fn only_a_refusal_leads_to_the_next_login() {
 async fn too_many_requests_carry_the_pause_that_was_asked_for() {
     let registry = registry(Door::Open).await;
     registry.answer_next_with(429, &[("retry-after", "30".into())]);
-    let error = openly().digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!((error.category(), error.is_transient()), ("Throttled", true));
     assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(30)));
 }
@@ -270,10 +322,10 @@ async fn a_failing_registry_is_unreachable_and_a_strange_one_malformed() {
     let registry = registry(Door::Open).await;
     let place = registry.place();
     registry.answer_next_with(503, &[]);
-    let error = openly().digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(error, LookupError::unreachable(format!("{place} answered 503 Service Unavailable")));
     registry.answer_next_with(418, &[]);
-    let error = openly().digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(error, LookupError::malformed(&place, "418 I'm a teapot"));
 }
 
@@ -287,7 +339,7 @@ async fn nobody_at_home_is_said_without_the_address_of_the_attempt() {
     while tokio::net::TcpStream::connect(&place).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    let error = openly().digest(&question).await.unwrap_err();
+    let error = openly().describe(&question).await.unwrap_err();
     assert_eq!(error, LookupError::unreachable(format!("{place} cannot be reached: Connection refused (os error 111)")));
 }
 
@@ -295,10 +347,10 @@ async fn nobody_at_home_is_said_without_the_address_of_the_attempt() {
 async fn a_redirect_is_followed_within_the_host_and_nowhere_else() {
     let (registry, other) = (registry(Door::Open).await, registry(Door::Open).await);
     registry.answer_next_with(307, &[("location", "/v2/shop/web/manifests/v1?again".into())]);
-    assert_eq!(openly().digest(&question(&registry, "v1")).await, Ok(digest_of("one")));
+    assert_eq!(openly().describe(&question(&registry, "v1")).await, Ok(digest_of("one").into()));
 
     registry.answer_next_with(307, &[("location", format!("http://{}/v2/shop/web/manifests/v1", other.place()))]);
-    let error = openly().digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = openly().describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(error, LookupError::malformed(&registry.place(), "it redirects to another place, which is not followed"));
     assert_eq!(other.log(), [""; 0]);
 }
@@ -313,7 +365,7 @@ async fn a_password_is_not_sent_to_a_token_server_without_tls() {
         ("token", "the address of its token server is none"),
     ] {
         registry.send_for_tokens_to(realm);
-        let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err();
+        let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
         assert_eq!(error, LookupError::malformed(&registry.place(), what));
     }
 }
@@ -326,9 +378,9 @@ async fn a_token_server_that_fails_is_not_taken_for_a_refusal() {
     let tokens = FakeRegistry::start(Door::Open).await;
     registry.send_for_tokens_to(&format!("http://{}/token", tokens.place()));
     tokens.answer_next_with(500, &[]);
-    let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(error, LookupError::unreachable(format!("{} answered 500 Internal Server Error", tokens.place())));
     tokens.answer_next_with(200, &[]);
-    let error = resolver.digest(&question(&registry, "v1")).await.unwrap_err();
+    let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(error, LookupError::malformed(&tokens.place(), "it is not the JSON of a token"));
 }
