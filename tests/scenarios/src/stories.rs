@@ -12,8 +12,19 @@ macro_rules! files {
 }
 
 /// A test proves that none of the folder is missing here.
-const FILES: &[(&str, &str)] =
-    files!["basics", "rejected", "operations", "supersede", "scale", "workloads", "services", "previews", "restarts", "deleted",];
+const FILES: &[(&str, &str)] = files![
+    "basics",
+    "rejected",
+    "operations",
+    "supersede",
+    "scale",
+    "workloads",
+    "services",
+    "sources",
+    "previews",
+    "restarts",
+    "deleted",
+];
 
 /// Every story, file by file.
 pub fn stories() -> anyhow::Result<Vec<Scenario>> {

@@ -12,6 +12,8 @@ const NAME: &str = "/shop/staging/web/image";
 fn pointed(changes: &[(&str, Value)]) -> bascule_crds::ReleaseSpec {
     let mut value = serde_json::to_value(spec("v1", 3)).unwrap();
     value["artifacts"][0]["image"] = json!({"parameter": "/shop/$(env.name)/web/image"});
+    // What the pods run is a digest: how they behave is in the tag.
+    value["workloads"][0]["template"]["metadata"]["annotations"] = json!({"behaviour": "$(artifacts.web.tag)"});
     for (path, change) in changes {
         let (parent, key) = path.rsplit_once('/').unwrap();
         value.pointer_mut(parent).unwrap()[key] = change.clone();
@@ -90,6 +92,25 @@ fn while_parameter_store_fails_everything_stays_and_status_says_so_once() {
     world.pass(60);
     assert_eq!(fresh(&world), (ConditionStatus::True, "Fresh".to_owned()));
     assert_eq!(world.writes, ["status", "status"]);
+}
+
+#[test]
+fn ten_minutes_without_parameter_store_in_mid_release_lose_nothing_and_change_nothing() {
+    let mut world = followed();
+    put(&mut world, "r.example/web:v2--slow70");
+    world.apply_spec(pointed(&[("/strategy/progressDeadline", json!("10m"))]));
+    world.pass(10);
+    assert_eq!(world.candidate().map(|(version, _)| version), Some("v2--slow70"));
+    world.store.fails = Some(false);
+    world.pass(600);
+    assert_eq!((world.active(), world.ready().0), (Some(("v2--slow70", Track::Green)), true), "the release came to its end");
+    put(&mut world, "r.example/web:v3");
+    world.writes.clear();
+    world.pass(60);
+    assert!(world.writes.is_empty(), "{:?}", world.writes);
+    world.store.fails = None;
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
 }
 
 #[test]

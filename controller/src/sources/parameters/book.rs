@@ -21,6 +21,8 @@ pub(super) struct Book<K> {
     askers: BTreeMap<K, (BTreeSet<ParameterName>, Duration)>,
     /// When everything is read again.
     next_round: Instant,
+    /// Names that were asked for so far.
+    turns: u64,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,8 @@ struct Entry<K> {
     answer: Known,
     /// To be asked now.
     due: bool,
+    /// When it was asked last, in turns: a round that takes longer than its interval must not begin with the same names for ever.
+    turn: u64,
     /// Not together with others: an answer about ten is refused for the sake of one.
     alone: bool,
     /// The first of the failures in a row.
@@ -37,7 +41,7 @@ struct Entry<K> {
 
 impl<K: Clone + Ord> Book<K> {
     pub(super) fn new(now: Instant) -> Self {
-        Self { entries: BTreeMap::new(), askers: BTreeMap::new(), next_round: now }
+        Self { entries: BTreeMap::new(), askers: BTreeMap::new(), next_round: now, turns: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,7 +58,7 @@ impl<K: Clone + Ord> Book<K> {
         for name in names {
             let entry = self.entries.entry(name.clone()).or_insert_with(|| {
                 new = true;
-                Entry { askers: BTreeSet::new(), answer: Answer::Pending, due: true, alone: false, failing: None }
+                Entry { askers: BTreeSet::new(), answer: Answer::Pending, due: true, turn: 0, alone: false, failing: None }
             });
             entry.askers.insert(key.clone());
         }
@@ -83,15 +87,21 @@ impl<K: Clone + Ord> Book<K> {
         }
         let mut bases = BTreeSet::new();
         let mut names = Vec::new();
-        // What was never answered comes first: somebody waits for it.
+        // What was never answered comes first: somebody waits for it. Then what was asked longest ago.
         let mut due: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.due).collect();
-        due.sort_by_key(|(_, entry)| entry.answer != Answer::Pending);
+        due.sort_by_key(|(_, entry)| (entry.answer != Answer::Pending, entry.turn));
         for (name, entry) in due {
             if names.len() < AT_MOST && (!entry.alone || names.is_empty()) && bases.insert(name.short()) {
                 names.push(name.clone());
                 if entry.alone {
                     break;
                 }
+            }
+        }
+        for name in &names {
+            self.turns += 1;
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.turn = self.turns;
             }
         }
         names
@@ -111,19 +121,28 @@ impl<K: Clone + Ord> Book<K> {
     ) -> BTreeSet<K> {
         let mut tell = BTreeSet::new();
         let single = asked.len() == 1;
-        for name in asked {
-            let Some(entry) = self.entries.get_mut(name) else { continue };
+        // Nobody is asked for the others while it fails: they are as old as these.
+        let all = matches!(outcome, Err(error) if error.is_transient());
+        let concerned = |name: &ParameterName, entry: &Entry<K>| asked.contains(name) || (all && entry.due);
+        for (name, entry) in &mut self.entries {
+            if !concerned(name, entry) {
+                continue;
+            }
             let before = entry.answer.clone();
             match outcome {
                 Ok(batch) => match batch.found.get(name) {
                     Some(parameter) => entry.known(Some(parameter.clone())),
                     None if batch.missing.contains(name) => entry.known(None),
-                    None => entry.failed(name, "HalfAnswer", "Parameter Store did not mention it in its answer", true, now),
+                    None => {
+                        entry.failed(name, "HalfAnswer", "Parameter Store did not mention it in its answer", true, now);
+                        // It must not hold up the others: by itself, and in the next round.
+                        (entry.due, entry.alone) = (false, true);
+                    }
                 },
                 // One of them spoils it for the others: each is asked by itself.
                 Err(error) if !error.is_transient() && !single => entry.alone = true,
                 Err(error) => {
-                    entry.alone = !error.is_transient();
+                    entry.alone |= !error.is_transient();
                     entry.failed(name, error.reason(), &error.to_string(), error.is_transient(), now);
                 }
             }
@@ -250,6 +269,41 @@ mod tests {
         let Answer::Failed { message, .. } = book.answer(&web[0]) else { panic!() };
         assert_eq!(message, "parameter /web cannot be read since 1970-01-01T00:00:15Z: time-out");
         assert_eq!(book.record(&web, &Ok(found(&["/web"])), at(120)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_even_asked_for_while_nobody_answers_is_as_old_as_the_rest() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let many: Vec<String> = (10..35).map(|n| format!("/web/{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        book.ask(&"a", &names(&many), EVERY);
+        for _ in 0..3 {
+            let batch = book.batch(now);
+            let found = batch.iter().map(|it| (it.clone(), parameter("x", 1))).collect();
+            book.record(&batch, &Ok(Batch { found, ..Batch::default() }), at(0));
+        }
+        assert!(book.batch(now).is_empty());
+        for secs in [15, 80] {
+            let batch = book.batch(now + EVERY);
+            book.record(&batch, &Err(SourceError::Unreachable("down".into())), at(secs));
+        }
+        assert!(many.iter().all(|text| matches!(book.answer(&name(text)), Answer::Failed { reason: "Unreachable", .. })));
+    }
+
+    #[test]
+    fn a_name_that_is_left_out_does_not_hold_up_the_others() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let both = [name("/a"), name("/b")];
+        book.ask(&"k", &names(&["/a", "/b"]), EVERY);
+        assert_eq!(book.batch(now), both);
+        book.record(&both, &Ok(found(&["/a"])), at(0));
+        assert!(book.batch(now).is_empty(), "not again in this round");
+        assert!(matches!(book.answer(&both[1]), Answer::Failed { reason: "HalfAnswer", .. }));
+        assert_eq!(book.batch(now + EVERY), [name("/a")]);
+        book.record(&both[..1], &Ok(found(&["/a"])), at(15));
+        assert_eq!(book.batch(now + EVERY), [name("/b")]);
     }
 
     #[test]
