@@ -38,6 +38,10 @@ pub(crate) struct Cache {
     pub(crate) slices: Table<Slice>,
     /// Their labels.
     pub(crate) namespaces: Table<BTreeMap<String, String>>,
+    /// Their architectures, as in `amd64`. Not everybody may see nodes: nothing waits for these.
+    pub(crate) nodes: Table<String>,
+    /// What the nodes were when somebody was told last.
+    pub(crate) told_architectures: BTreeSet<String>,
     pub(crate) environments: Table<KeptEnvironment>,
     /// uid of a Deployment to the generation that our last write left.
     confirmed: BTreeMap<String, i64>,
@@ -117,6 +121,8 @@ impl Cache {
             services: Table::default(),
             slices: Table::default(),
             namespaces: Table::default(),
+            nodes: Table::default(),
+            told_architectures: BTreeSet::new(),
             environments: Table::default(),
             confirmed: BTreeMap::new(),
             memory: BTreeMap::new(),
@@ -135,6 +141,11 @@ impl Cache {
             && self.slices.synced()
             && self.namespaces.synced()
             && self.environments.synced()
+    }
+
+    /// Of all nodes that say it.
+    pub(crate) fn architectures(&self) -> BTreeSet<String> {
+        self.nodes.iter().map(|(_, architecture)| architecture.clone()).filter(|it| !it.is_empty()).collect()
     }
 
     fn memory(&mut self, key: &Key) -> &mut Memory {

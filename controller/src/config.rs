@@ -31,6 +31,15 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST")]
     pub plain_http_registry: Vec<String>,
 
+    /// A registry that is reached at another host or host:port than its name says; can be given more than once.
+    #[arg(long, value_name = "NAME=HOST", value_parser = elsewhere)]
+    pub registry_at: Vec<(String, String)>,
+
+    /// The SQS queue into which EventBridge puts the events of parameters, images and archives: with it a change is seen at once. It is
+    /// only a hint; everything works without.
+    #[arg(long, env = "BASCULE_EVENT_QUEUE", value_name = "URL")]
+    pub event_queue: Option<String>,
+
     /// Write only while this process holds the Lease, so that several replicas can run. false: this is the only one.
     #[arg(long, env = "BASCULE_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -53,4 +62,11 @@ pub struct Arguments {
 pub enum LogFormat {
     Json,
     Text,
+}
+
+fn elsewhere(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, host)) if !name.is_empty() && !host.is_empty() => Ok((name.to_owned(), host.to_owned())),
+        _ => Err("it must be <name of the registry>=<host[:port]>".to_owned()),
+    }
 }

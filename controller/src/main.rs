@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::Context as _;
 use bascule_controller::{
-    Controller, Settings, client, clock::SystemClock, config::Arguments, lease, sources::parameters, telemetry,
+    Controller, Settings, client, clock::SystemClock, config::Arguments, lease, sources::AwsSources, telemetry,
 };
+use bascule_core::sources::Scope;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let unique = RandomState::new().hash_one(std::process::id());
     let lease =
         arguments.leader_elect.then(|| lease::Settings::of_this_process(arguments.lease_namespace, arguments.lease_name, unique));
+    let aws = Arc::new(AwsSources::new(arguments.event_queue.filter(|queue| !queue.is_empty()), Arc::new(SystemClock)));
     let settings = Settings {
         namespace: arguments.namespace,
         listen: Some(arguments.listen),
@@ -57,11 +59,14 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         read_pull_secrets: arguments.read_pull_secrets,
         plain_http_registries: arguments.plain_http_registry,
         fetch: None,
-        parameters: Some(Arc::new(parameters::AwsStore::default())),
+        registries_elsewhere: arguments.registry_at,
+        cloud: Some(aws.clone()),
         lease,
         seed: unique,
         policy: bascule_core::Policy::default(),
     };
+    // Who the process is by itself, whatever the Environments say.
+    aws.introduce(&Scope::default());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace.as_deref().unwrap_or("all"), "starting");
     let client = client::connect().await?;
     Controller::new(client, settings, Arc::new(SystemClock))?.run(stop).await.context("run")

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder, histogram_opts, opts,
+    Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    histogram_opts, opts,
 };
 
-use crate::queue::Lane;
+use crate::{queue::Lane, sources::parameters::Told};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -24,6 +25,11 @@ pub(crate) struct Metrics {
     turns: IntCounterVec,
     overlooked: IntCounter,
     parameters: IntCounterVec,
+    sweeps: Histogram,
+    sweep_calls: IntCounter,
+    watched_parameters: IntGauge,
+    hints: IntCounterVec,
+    queue_calls: IntCounterVec,
 }
 
 impl Metrics {
@@ -58,6 +64,21 @@ impl Metrics {
             "Releases with work due that only the resync found: more than 0 is a mistake in the controller",
         )?;
         let parameters = counters("bascule_parameter_calls_total", "Calls of Parameter Store", &["outcome"])?;
+        let hints = counters("bascule_hints_total", "Events of AWS that were heard, by what they are about", &["kind"])?;
+        let queue_calls = counters("bascule_hint_queue_calls_total", "Questions to the queue of events", &["outcome"])?;
+        let sweeps = Histogram::with_opts(histogram_opts!(
+            "bascule_parameter_sweep_seconds",
+            "How long it took to read all parameters of one scope once",
+            vec![0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0]
+        ))?;
+        let sweep_calls = IntCounter::new(
+            "bascule_parameter_sweep_calls_total",
+            "Calls of whole sweeps: divided by the count of bascule_parameter_sweep_seconds, those of one",
+        )?;
+        let watched_parameters = IntGauge::new("bascule_parameters", "Parameters in the sweep that ended last")?;
+        registry.register(Box::new(sweeps.clone()))?;
+        registry.register(Box::new(sweep_calls.clone()))?;
+        registry.register(Box::new(watched_parameters.clone()))?;
         registry.register(Box::new(overlooked.clone()))?;
         registry.register(Box::new(leader.clone()))?;
         registry.register(Box::new(depth.clone()))?;
@@ -79,6 +100,11 @@ impl Metrics {
             turns,
             overlooked,
             parameters,
+            sweeps,
+            sweep_calls,
+            watched_parameters,
+            hints,
+            queue_calls,
         })
     }
 
@@ -124,8 +150,23 @@ impl Metrics {
         self.overlooked.inc();
     }
 
-    pub(crate) fn asked_parameter_store(&self, outcome: &str) {
-        self.parameters.with_label_values(&[outcome]).inc();
+    pub(crate) fn parameters(&self, told: &Told) {
+        match told {
+            Told::Called(outcome) => self.parameters.with_label_values(&[outcome]).inc(),
+            Told::Swept { took, calls, parameters } => {
+                self.sweeps.observe(took.as_secs_f64());
+                self.sweep_calls.inc_by(u64::from(*calls));
+                self.watched_parameters.set(i64::try_from(*parameters).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    pub(crate) fn hinted(&self, kind: &str) {
+        self.hints.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn asked_queue(&self, outcome: &str) {
+        self.queue_calls.with_label_values(&[outcome]).inc();
     }
 
     /// The text that a scrape gets.

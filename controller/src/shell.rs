@@ -30,11 +30,10 @@ use crate::{
     overlooked::overlooked,
     queue::{Key, Lane, Queue, backoff::Random},
     sources::{
-        Sources,
-        parameters::{self, ParameterHub, ParameterStore},
-        registry::{
-            CredentialFile, Fetch, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver, Wiring,
-        },
+        Cloud, NoCloud, Sources, archives, hints,
+        lookup::{self, Lookups},
+        parameters::{self, ParameterHub},
+        registry::{self, CredentialFile, Fetch, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver},
     },
     tasks::Tasks,
     told::Told,
@@ -62,8 +61,10 @@ pub struct Settings {
     pub plain_http_registries: Vec<String>,
     /// Who resolves tags; None: the registries themselves, over the network.
     pub fetch: Option<Arc<dyn Fetch>>,
-    /// Who reads parameters; None: nobody does, and status says so.
-    pub parameters: Option<Arc<dyn ParameterStore>>,
+    /// Registries that are reached at another `host[:port]` than their name says.
+    pub registries_elsewhere: Vec<(String, String)>,
+    /// Who is asked for everything of AWS; None: nobody is, and status says so.
+    pub cloud: Option<Arc<dyn Cloud>>,
     /// None: no election; this is the only process, and it always leads.
     pub lease: Option<lease::Settings>,
     /// For jitter.
@@ -155,6 +156,7 @@ pub struct Controller {
     shell: Arc<Shell>,
     lease: Option<lease::Settings>,
     listen: Option<SocketAddr>,
+    cloud: Option<Arc<dyn Cloud>>,
     tasks: Tasks,
 }
 
@@ -187,7 +189,7 @@ impl Controller {
             synced: Told::new(false),
             stopping: AtomicBool::new(false),
         });
-        Ok(Self { shell, lease: settings.lease, listen: settings.listen, tasks })
+        Ok(Self { shell, lease: settings.lease, listen: settings.listen, cloud: settings.cloud, tasks })
     }
 
     /// Asks from outside, while it runs, for wake-ups that were lost.
@@ -197,7 +199,7 @@ impl Controller {
 
     /// Runs until `stop`, and ends cleanly.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { shell, lease, listen, tasks } = self;
+        let Self { shell, lease, listen, cloud, tasks } = self;
         // Watches, HTTP and Events go on while the last plans finish.
         let end = CancellationToken::new();
         if let Some(address) = listen {
@@ -210,6 +212,9 @@ impl Controller {
             workers.spawn(worker::run(shell.clone(), stop.clone()));
         }
         tasks.spawn(resync(shell.clone(), end.clone()));
+        if let Some(queue) = cloud.filter(|cloud| cloud.exists()) {
+            tasks.spawn(hints::listen(shell.clone(), queue, stop.clone()));
+        }
 
         stop.cancelled().await;
         tracing::info!("ending: what is in flight is finished first");
@@ -291,19 +296,35 @@ fn sources(
     let (clock, queue, metrics) = (clock.clone(), queue.clone(), metrics.clone());
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || clock.now());
     let changed: Arc<dyn Fn(Key) + Send + Sync> = Arc::new(move |key| queue.push(key, Lane::Parameter));
-    let images = RegistryHub::new(Wiring { fetch, now: now.clone(), fraction: fraction.clone(), changed: changed.clone() });
-    let store = settings.parameters.clone().unwrap_or_else(|| Arc::new(parameters::NoStore));
-    let counted = Arc::new(move |outcome: &'static str| metrics.asked_parameter_store(outcome));
-    Ok(Sources::new(ParameterHub::new(parameters::Wiring { store, now, fraction, changed, counted }), images))
+    let images = RegistryHub::new(
+        lookup::Wiring {
+            now: now.clone(),
+            fraction: fraction.clone(),
+            changed: changed.clone(),
+            fetch: Arc::new(registry::Answering(fetch.clone())),
+        },
+        fetch.reads_pull_secrets(),
+    );
+    let cloud = settings.cloud.clone().unwrap_or_else(|| Arc::new(NoCloud));
+    let archives = Lookups::new(lookup::Wiring {
+        now: now.clone(),
+        fraction: fraction.clone(),
+        changed: changed.clone(),
+        fetch: Arc::new(archives::Answering(cloud.clone())),
+    });
+    let told = Arc::new(move |told: parameters::Told| metrics.parameters(&told));
+    let parameters = ParameterHub::new(parameters::Wiring { store: cloud, now, fraction, changed, told });
+    Ok(Sources::new(parameters, images, archives))
 }
 
 /// The registries themselves.
 fn resolver(client: &Client, settings: &Settings) -> anyhow::Result<Resolver> {
-    let registry =
-        RegistryClient::new(PlainHttp::new(settings.plain_http_registries.clone())).context("set up the registry client")?;
+    let places = PlainHttp::new(settings.plain_http_registries.clone()).reached_at(settings.registries_elsewhere.clone());
+    let registry = RegistryClient::new(places).context("set up the registry client")?;
     let file = settings.registry_credentials.clone().map(CredentialFile::new);
     let secrets = settings.read_pull_secrets.then(|| Arc::new(KubePullSecrets::new(client.clone())) as Arc<dyn PullSecrets>);
-    Ok(Resolver::new(registry, file, secrets))
+    let ecr = settings.cloud.clone().map(|cloud| cloud as Arc<dyn registry::EcrLogins>);
+    Ok(Resolver::new(registry, file, secrets).with_ecr(ecr))
 }
 
 /// What is due and nobody will look at, also a moment later: what a watch has just shown is pushed right after.

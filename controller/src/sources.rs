@@ -1,47 +1,109 @@
-//! What is asked of the world outside the cluster: what the parameters say, and which digest is behind an image's tag.
+//! What is asked of the world outside the cluster: what the parameters say, which digest is behind an image's tag, and what lies under a
+//! key of S3.
 //!
 //! In: a Release and its environment. Out: at once, what is known; later, a key in the queue when an answer changed. What must be asked
 //! the core says ([`bascule_core::sources`]). Only this room talks to registries and to AWS.
 
+pub mod archives;
+#[cfg(feature = "aws")]
+mod aws;
+pub mod hints;
+pub mod lookup;
 pub mod parameters;
 pub mod registry;
+mod trouble;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use archives::Archives;
 use bascule_core::{
-    Answer, Claim, Image, Observed, ReleaseView, Sight,
-    sources::{self, ImageQuestion, Scope},
+    Answer, Archive, Claim, Image, Observed, ReleaseView, Sight,
+    sources::{self, ARTIFACT_MISSING, ArchiveQuestion, ImageQuestion, Scope, Wish},
 };
 use bascule_crds::Aws;
-use parameters::ParameterHub;
-use registry::{Access, ImageRequest, RegistryHub};
+use futures::{FutureExt as _, future::BoxFuture};
+use hints::{Hint, HintQueue, Message};
+use lookup::Lookups;
+use parameters::{Batch, ParameterHub, ParameterStore};
+use registry::{Access, EcrLogin, EcrLogins, EcrRefusal, ImageRequest, RegistryHub};
 use serde_json::Value;
+
+#[cfg(feature = "aws")]
+pub use aws::AwsSources;
+pub use trouble::SourceError;
 
 use crate::queue::Key;
 
 /// How often parameters are read where the Environment says nothing.
 const EVERY: Duration = Duration::from_secs(15);
 
+/// Everything that is asked of AWS.
+pub trait Cloud: std::fmt::Debug + ParameterStore + archives::ArchiveStore + EcrLogins + HintQueue {}
+
+impl<T: std::fmt::Debug + ParameterStore + archives::ArchiveStore + EcrLogins + HintQueue> Cloud for T {}
+
+/// For a controller that was built or started without AWS.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCloud;
+
+const NO_CLOUD: &str = "this controller was started without AWS";
+
+impl ParameterStore for NoCloud {
+    fn read<'a>(&'a self, _: &'a Scope, _: &'a [sources::ParameterName]) -> BoxFuture<'a, Result<Batch, SourceError>> {
+        async { Err(SourceError::Refused(NO_CLOUD.to_owned())) }.boxed()
+    }
+}
+
+impl archives::ArchiveStore for NoCloud {
+    fn look<'a>(&'a self, _: &'a Scope, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<Archive>, SourceError>> {
+        async { Err(SourceError::Refused(NO_CLOUD.to_owned())) }.boxed()
+    }
+}
+
+impl EcrLogins for NoCloud {
+    fn login<'a>(&'a self, _: &'a Scope, _: &'a str) -> BoxFuture<'a, Result<EcrLogin, EcrRefusal>> {
+        async { Err(EcrRefusal::Denied(NO_CLOUD.to_owned())) }.boxed()
+    }
+}
+
+impl HintQueue for NoCloud {
+    fn exists(&self) -> bool {
+        false
+    }
+
+    fn receive(&self) -> BoxFuture<'_, Result<Vec<Message>, SourceError>> {
+        async { Err(SourceError::Refused(NO_CLOUD.to_owned())) }.boxed()
+    }
+
+    fn delete(&self, _: Vec<String>) -> BoxFuture<'_, Result<(), SourceError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Sources {
     parameters: ParameterHub<Key>,
     images: RegistryHub<Key>,
+    archives: Lookups<Key, Archives>,
 }
 
 impl Sources {
-    pub(crate) fn new(parameters: ParameterHub<Key>, images: RegistryHub<Key>) -> Self {
-        Self { parameters, images }
+    pub(crate) fn new(parameters: ParameterHub<Key>, images: RegistryHub<Key>, archives: Lookups<Key, Archives>) -> Self {
+        Self { parameters, images, archives }
     }
 
-    /// Puts in what the sources say. From now on this is all that the Release asks: what the status has pinned is not asked again.
+    /// Puts in what the sources say. From now on this is all that the Release asks: what the status has pinned is only watched.
     pub(crate) fn answer(&self, key: &Key, observed: &mut Observed) {
         let (release, claim) = (&observed.release, &observed.environment);
         let aws = aws(claim);
+        let scope = Scope::from(&aws);
         let every = aws.poll_interval.map_or(EVERY, bascule_crds::Duration::as_std);
         let names = sources::parameters(release, claim);
-        observed.parameters = self.parameters.ask(key, &Scope::from(&aws), every, &names);
+        observed.parameters = self.parameters.ask(key, &scope, every, &names);
         let open = sources::images(release, claim, &observed.parameters);
-        observed.images = self.images(key, release, open);
+        observed.images = self.images(key, release, &scope, open);
+        let open = sources::archives(release, claim, &observed.parameters);
+        observed.archives = self.archives(key, &scope, open);
     }
 
     /// Puts in what is known, and asks nothing. None: something would have to be asked.
@@ -49,35 +111,77 @@ impl Sources {
         let (release, claim) = (&observed.release, &observed.environment);
         let names = sources::parameters(release, claim);
         observed.parameters = self.parameters.known(&Scope::from(&aws(claim)), &names);
-        sources::images(release, claim, &observed.parameters).is_empty().then_some(())
+        let images = sources::images(release, claim, &observed.parameters);
+        let archives = sources::archives(release, claim, &observed.parameters);
+        // What is only watched holds up nothing.
+        let open = images.values().any(|asked| asked.wish != Wish::Watch) || archives.values().any(|asked| !asked.watch);
+        (!open).then_some(())
     }
 
     pub(crate) fn forget(&self, key: &Key) {
         self.parameters.forget(key);
         self.images.forget(key);
+        self.archives.forget(key);
     }
 
-    fn images(&self, key: &Key, release: &ReleaseView, open: BTreeMap<String, ImageQuestion>) -> BTreeMap<String, Answer<Image>> {
+    /// Something may have changed: it is asked about soon, if anybody wants it.
+    pub(crate) fn hint(&self, hint: &Hint) {
+        match hint {
+            Hint::Parameter { name } => self.parameters.hint(name),
+            Hint::Image { repository, tag } => self.images.hint(repository, tag.as_deref()),
+            Hint::Archive { bucket, key } => self.archives.hint(|asked| asked.bucket == *bucket && asked.key == *key),
+        }
+    }
+
+    fn images(
+        &self,
+        key: &Key,
+        release: &ReleaseView,
+        aws: &Scope,
+        open: BTreeMap<String, ImageQuestion>,
+    ) -> BTreeMap<String, Answer<Image>> {
         let access = access(&key.namespace, release);
-        let requests: Vec<_> = open
-            .values()
-            .map(|asked| ImageRequest { reference: asked.reference.clone(), access: access.clone(), labels: asked.labels })
-            .collect();
-        let answers = self.images.ask(key, &requests);
-        let read = |(asked, answer): (ImageQuestion, registry::Answer)| match answer {
-            registry::Answer::Pending => Answer::Pending,
-            registry::Answer::Failed { why, category, .. } => {
-                let reason = if category == "NotFound" { "ArtifactMissing" } else { "ArtifactUnresolved" };
-                Answer::Failed { reason, message: why }
-            }
-            registry::Answer::Resolved(found) => Answer::Known(Image {
+        let request = |asked: &ImageQuestion| ImageRequest {
+            reference: asked.reference.clone(),
+            access: access.clone(),
+            aws: aws.clone(),
+            wish: asked.wish,
+        };
+        let answers = self.images.ask(key, &open.values().map(request).collect::<Vec<_>>());
+        let read = |(asked, answer): (ImageQuestion, registry::Answer)| {
+            known(answer, |found| Image {
                 tag: asked.reference.open_tag().or(asked.reference.tag()).map(str::to_owned),
-                reference: asked.reference,
+                reference: asked.reference.clone(),
                 digest: found.digest.to_string(),
                 labels: found.labels,
-            }),
+                platforms: found.platforms,
+            })
         };
         open.into_iter().zip(answers).map(|((artifact, asked), answer)| (artifact, read((asked, answer)))).collect()
+    }
+
+    fn archives(&self, key: &Key, scope: &Scope, open: BTreeMap<String, ArchiveQuestion>) -> BTreeMap<String, Answer<Archive>> {
+        let question = |asked: ArchiveQuestion| archives::Question {
+            scope: scope.clone(),
+            bucket: asked.bucket,
+            key: asked.key,
+            watch: asked.watch,
+        };
+        let (names, questions): (Vec<_>, Vec<_>) = open.into_iter().map(|(name, asked)| (name, question(asked))).unzip();
+        let answers = self.archives.ask(key, &questions);
+        names.into_iter().zip(answers.into_iter().map(|answer| known(answer, |found| found))).collect()
+    }
+}
+
+/// In the words of the core.
+fn known<F, T>(answer: lookup::Answer<F>, found: impl FnOnce(F) -> T) -> Answer<T> {
+    match answer {
+        lookup::Answer::Pending => Answer::Pending,
+        lookup::Answer::Found(it) => Answer::Known(found(it)),
+        lookup::Answer::Failed { why, category, .. } => {
+            let reason = if category == "NotFound" { ARTIFACT_MISSING } else { "ArtifactUnresolved" };
+            Answer::Failed { reason, message: why }
+        }
     }
 }
 

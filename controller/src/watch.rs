@@ -18,7 +18,10 @@ use std::{
 
 use bascule_crds::names;
 use futures::StreamExt as _;
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{Namespace, Node},
+};
 use kube::{
     Api, Resource,
     core::PartialObjectMeta,
@@ -67,6 +70,7 @@ pub(crate) fn start(shell: &Arc<Shell>, tasks: &Tasks, stop: &CancellationToken)
     let own = shell.namespace.as_deref().map_or_else(all, |name| all().fields(&format!("metadata.name={name}")));
     spawn.run(Api::<SlimEnvironment>::all(shell.client.clone()), all(), ENVIRONMENTS);
     spawn.run(Api::<PartialObjectMeta<Namespace>>::all(shell.client.clone()), own, NAMESPACES);
+    spawn.run(Api::<PartialObjectMeta<Node>>::all(shell.client.clone()), all(), NODES);
 }
 
 struct Spawn<'a> {
@@ -313,6 +317,30 @@ const NAMESPACES: Kept<PartialObjectMeta<Namespace>, BTreeMap<String, String>> =
             for key in keys.into_iter().filter(|key| key.namespace == change.name.1) {
                 shell.queue.push(key, Lane::Spec);
             }
+        }
+    },
+};
+
+const NODES: Kept<PartialObjectMeta<Node>, String> = Kept {
+    kind: "Node",
+    table: |cache| &mut cache.nodes,
+    project: |node| {
+        let architecture = node.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/arch"));
+        Some((String::new(), architecture.cloned().unwrap_or_default()))
+    },
+    // Nodes come and go all day; what matters is whether there are others than before.
+    tell: |shell, _| {
+        let keys = {
+            let mut cache = shell.cache();
+            let now = cache.architectures();
+            if cache.told_architectures == now {
+                return;
+            }
+            cache.told_architectures = now;
+            cache.keys()
+        };
+        for key in keys {
+            shell.queue.push(key, Lane::Resync);
         }
     },
 };

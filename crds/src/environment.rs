@@ -102,6 +102,11 @@ pub struct Allow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub images: Option<Vec<String>>,
+
+    /// Patterns of bucket names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub buckets: Option<Vec<String>>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -16,12 +16,12 @@ pub use duration::{Duration, DurationError};
 pub use environment::{Allow, Aws, Environment, EnvironmentSpec, NamespaceSelector};
 pub use operation::{Operation, OperationOutcome, OperationSpec, OperationStatus, OperationType};
 pub use release::{
-    Artifact, ImageSource, OnSupersede, Order, Pointer, Release, ReleaseSpec, Resolve, Rollback, ServiceReference, Strategy,
-    Workload,
+    ArchiveSource, Artifact, ImageSource, MetadataOrder, OnSupersede, Order, Release, ReleaseSpec, Resolve, Rollback,
+    ServiceReference, Source, Strategy, Workload,
 };
 pub use status::{
-    Candidate, Condition, ConditionStatus, ConditionType, OperationRecord, ParameterRecord, RejectReason, Rejection,
-    ReleaseStatus, ResolvedArtifact, Step, Track, Version, WorkloadRecord, scale_selector,
+    ArchiveRecord, BuildOrder, Candidate, Condition, ConditionStatus, ConditionType, OperationRecord, ParameterRecord,
+    RejectReason, Rejection, ReleaseStatus, ResolvedArtifact, Step, Track, Version, WorkloadRecord, scale_selector,
 };
 
 /// The CRDs as the API server wants them, with the file each is kept in.

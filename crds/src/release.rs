@@ -51,7 +51,7 @@ pub struct ReleaseSpec {
     #[schemars(range(min = 0, max = 10000))]
     pub replicas: Option<i32>,
 
-    /// What is released; templates name them as `$(artifacts.<name>.image)`.
+    /// What is released; templates name them as `$(artifacts.<name>.image)` and so on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub artifacts: Vec<Artifact>,
@@ -76,13 +76,49 @@ pub struct ReleaseSpec {
     pub preview: bool,
 }
 
-/// Something that was built: today a container image.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Something that was built: a container image, or an archive in S3.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.image) != has(self.archive)", "an artifact is either an image or an archive"))]
 pub struct Artifact {
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    pub image: ImageSource,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveSource>,
+}
+
+impl Artifact {
+    pub fn of_image(name: impl Into<String>, image: ImageSource) -> Self {
+        Self { name: name.into(), image: Some(image), archive: None }
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        match (&self.image, &self.archive) {
+            (Some(image), _) => Source::Image(image),
+            (None, Some(archive)) => Source::Archive(archive),
+            (None, None) => Source::Nothing,
+        }
+    }
+
+    /// The parameter that says which it is, if one does.
+    pub fn parameter(&self) -> Option<&str> {
+        match self.source() {
+            Source::Image(image) => image.parameter.as_deref(),
+            Source::Archive(archive) => archive.parameter.as_deref(),
+            Source::Nothing => None,
+        }
+    }
+}
+
+/// What kind of thing it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source<'a> {
+    Image(&'a ImageSource),
+    Archive(&'a ArchiveSource),
+    /// The schema does not let this through.
+    Nothing,
 }
 
 /// Where the image comes from.
@@ -124,14 +160,6 @@ impl ImageSource {
     pub fn of_reference(reference: impl Into<String>) -> Self {
         Self { reference: Some(reference.into()), ..Self::default() }
     }
-
-    pub fn pointer(&self) -> Pointer<'_> {
-        match (&self.parameter, &self.reference) {
-            (Some(parameter), _) => Pointer::Parameter(parameter),
-            (None, Some(reference)) => Pointer::Reference(reference),
-            (None, None) => Pointer::Nothing,
-        }
-    }
 }
 
 /// By what builds are put in order.
@@ -143,13 +171,40 @@ pub struct Order {
     pub label: String,
 }
 
-/// What says which image it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pointer<'a> {
-    Reference(&'a str),
-    Parameter(&'a str),
-    /// The schema does not let this through.
-    Nothing,
+/// Where the archive lies.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.key) != has(self.parameter)", "an archive has either key or parameter"),
+    validation = ("!has(self.order) || has(self.parameter)", "order is for the values of a parameter; whoever edits a key decides")
+)]
+pub struct ArchiveSource {
+    /// The bucket in S3; variables may be used, as in `$(vars.bucket)`.
+    #[schemars(length(min = 1, max = 255))]
+    pub bucket: String,
+
+    /// The key of the object. What lies there is looked up once: its version and checksum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub key: Option<String>,
+
+    /// The parameter in AWS Parameter Store whose value is the key. Whoever writes it releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub parameter: Option<String>,
+
+    /// Never go back to an older build: how builds are put in order, beside the version of the parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<MetadataOrder>,
+}
+
+/// By what builds are put in order.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetadataOrder {
+    /// User metadata of the object, without `x-amz-meta-`: a number, a semantic version or an RFC 3339 time.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9][-a-z0-9_.]*$"))]
+    pub metadata: String,
 }
 
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -164,7 +164,7 @@ pub struct WorkloadRecord {
 }
 
 /// An artifact with everything that was found out about it.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResolvedArtifact {
     pub name: String,
@@ -174,15 +174,50 @@ pub struct ResolvedArtifact {
     /// What it was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<ParameterRecord>,
-    /// What the pods run.
-    pub image: String,
+    /// Of an image: what the pods run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Of an archive: exactly what is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveRecord>,
+    /// What it was built from, as its name or its labels say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// What `order` found: builds that have less are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub order: Option<String>,
+    pub order: Option<BuildOrder>,
+}
+
+/// An object in S3, as it was when it was looked up.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveRecord {
+    pub bucket: String,
+    pub key: String,
+    /// None: the bucket keeps no versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Of the whole object, as hexadecimal digits. None: it was stored without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    pub size: i64,
+}
+
+/// The place of a build among the others.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildOrder {
+    /// The label or metadata that says it.
+    pub by: String,
+    pub value: String,
 }
 
 /// A value of a parameter, as it was read.
@@ -196,6 +231,9 @@ pub struct ParameterRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub modified_at: Option<Timestamp>,
+    /// Who wrote it, where the controller may read the history of parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_by: Option<String>,
 }
 
 /// A revision that is not tried again by itself.

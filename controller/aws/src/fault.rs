@@ -54,9 +54,14 @@ where
 {
     match &error {
         SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("no error code");
-            let said = service.err().message().unwrap_or("no message");
-            by_code(code, service.raw().status_code(), format!("{code}: {said}"))
+            let status = service.raw().status_code();
+            // The answer to a HEAD has neither.
+            let said = match (service.err().code(), service.err().message()) {
+                (Some(code), Some(said)) => format!("{code}: {said}"),
+                (Some(said), None) | (None, Some(said)) => said.to_owned(),
+                (None, None) => format!("HTTP {status}, without a word"),
+            };
+            by_code(service.err().code().unwrap_or_default(), status, said)
         }
         SdkError::TimeoutError(_) => Fault::Unreachable("no answer in time".to_owned()),
         SdkError::ResponseError(_) => Fault::Unreachable("the answer is not complete, or not one of AWS".to_owned()),
@@ -74,12 +79,12 @@ where
 }
 
 fn by_code(code: &str, status: u16, said: String) -> Fault {
-    if DENIED.contains(&code) {
+    if DENIED.contains(&code) || (code.is_empty() && [401, 403].contains(&status)) {
         Fault::Denied(said)
     } else if THROTTLED.contains(&code) || status == 429 {
         Fault::Throttled(said)
     } else if status >= 500 {
-        Fault::Unreachable(format!("HTTP {status}, {said}"))
+        Fault::Unreachable(if said.starts_with("HTTP") { said } else { format!("HTTP {status}, {said}") })
     } else {
         Fault::Refused(said)
     }
@@ -115,7 +120,8 @@ mod tests {
         assert!(matches!(of("AccessDeniedException", 400), Fault::Denied(_)));
         assert!(matches!(of("ThrottlingException", 400), Fault::Throttled(_)));
         assert!(matches!(of("InternalServerError", 500), Fault::Unreachable(_)));
-        assert!(matches!(of("no error code", 503), Fault::Unreachable(_)));
+        assert!(matches!(of("", 503), Fault::Unreachable(_)));
+        assert!(matches!(of("", 403), Fault::Denied(_)));
         assert!(matches!(of("ValidationException", 400), Fault::Refused(_)));
     }
 }

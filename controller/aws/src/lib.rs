@@ -3,7 +3,13 @@
 //! In: where and as whom, and what is asked. Out: plain values. Never here: repetition, pace, or a decision; one call is one request, so
 //! that whoever counts calls counts what AWS counts.
 
+mod archives;
 mod fault;
+mod identity;
+mod parameters;
+pub mod policy;
+mod queue;
+mod registries;
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +18,14 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
-use aws_sdk_ssm::types::ParameterType;
-use jiff::Timestamp;
+use aws_sdk_ssm::config::SharedCredentialsProvider;
 
+pub use archives::FoundObject;
 pub use fault::Fault;
+pub use identity::Identity;
+pub use parameters::{Answer, Found};
+pub use queue::{Message, WAIT as QUEUE_WAITS};
+pub use registries::RegistryLogin;
 
 /// The SDK's defaults are minutes, or none at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -32,62 +42,41 @@ pub struct Scope {
     pub endpoint: Option<String>,
 }
 
-/// A parameter that was found.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Found {
-    pub name: String,
-    pub arn: String,
-    pub value: String,
-    pub version: i64,
-    pub secure: bool,
-    pub modified_at: Option<Timestamp>,
-}
-
-/// Without its value, which may be a secret.
-impl std::fmt::Debug for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Found").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
-/// What Parameter Store says about some names. One that is in neither list was not answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    pub found: Vec<Found>,
-    pub invalid: Vec<String>,
-}
-
 /// Clients for each scope, made when they are needed first. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Aws {
-    clients: Arc<std::sync::Mutex<BTreeMap<Scope, aws_sdk_ssm::Client>>>,
+    clients: Arc<std::sync::Mutex<BTreeMap<Scope, Clients>>>,
+}
+
+/// They share connections and credentials: a role is assumed once for all of them.
+#[derive(Clone, Debug)]
+struct Clients {
+    ssm: aws_sdk_ssm::Client,
+    s3: aws_sdk_s3::Client,
+    sqs: aws_sdk_sqs::Client,
+    sts: aws_sdk_sts::Client,
+    config: SdkConfig,
 }
 
 impl Aws {
-    /// One request: at most ten names.
-    pub async fn parameters(&self, scope: &Scope, names: Vec<String>) -> Result<Answer, Fault> {
-        let client = self.ssm(scope).await;
-        let answer = client.get_parameters().set_names(Some(names)).with_decryption(true).send().await.map_err(fault::of)?;
-        let found = answer.parameters.unwrap_or_default().into_iter().filter_map(|it| {
-            Some(Found {
-                name: it.name?,
-                arn: it.arn.unwrap_or_default(),
-                value: it.value?,
-                version: it.version,
-                secure: it.r#type == Some(ParameterType::SecureString),
-                modified_at: it.last_modified_date.and_then(|at| Timestamp::from_nanosecond(at.as_nanos()).ok()),
-            })
-        });
-        Ok(Answer { found: found.collect(), invalid: answer.invalid_parameters.unwrap_or_default() })
-    }
-
-    async fn ssm(&self, scope: &Scope) -> aws_sdk_ssm::Client {
+    async fn clients(&self, scope: &Scope) -> Clients {
         let known = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = known().get(scope).cloned() {
-            return client;
+        if let Some(clients) = known().get(scope).cloned() {
+            return clients;
         }
-        let client = aws_sdk_ssm::Client::new(&config(scope).await);
-        known().entry(scope.clone()).or_insert(client).clone()
+        let config = config(scope).await;
+        let s3 = aws_sdk_s3::config::Builder::from(&config)
+            // An endpoint of one's own has no name for each bucket.
+            .force_path_style(scope.endpoint.is_some())
+            .build();
+        let clients = Clients {
+            ssm: aws_sdk_ssm::Client::new(&config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            config,
+        };
+        known().entry(scope.clone()).or_insert(clients).clone()
     }
 }
 
@@ -109,5 +98,5 @@ async fn config(scope: &Scope) -> SdkConfig {
         assumed = assumed.external_id(id);
     }
     let provider = assumed.build().await;
-    own.into_builder().credentials_provider(aws_sdk_ssm::config::SharedCredentialsProvider::new(provider)).build()
+    own.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
 }

@@ -15,7 +15,7 @@ mod variables;
 
 pub use decide::{STATUS, decide};
 pub use observed::{
-    Answer, Check, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Record, Refusal,
+    Answer, Archive, Check, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Record, Refusal,
     ReleaseView, ReplicaSet, Service, ServicePort, Sight, Trouble,
 };
 pub use plan::{Next, Note, NoteKind, Plan, Policy, Read, ServiceWrite, Step};

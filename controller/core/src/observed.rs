@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bascule_crds::{EnvironmentSpec, OperationSpec, ReleaseSpec, ReleaseStatus, Track, names};
+use bascule_crds::{ArchiveRecord, EnvironmentSpec, OperationSpec, ReleaseSpec, ReleaseStatus, Track, names};
 use jiff::Timestamp;
 
 use crate::image::Reference;
@@ -36,6 +36,10 @@ pub struct Observed {
     pub parameters: BTreeMap<String, Answer<Option<Parameter>>>,
     /// Answers of the registries about the images whose tag must be pinned, by artifact name.
     pub images: BTreeMap<String, Answer<Image>>,
+    /// Answers of S3, by artifact name.
+    pub archives: BTreeMap<String, Answer<Archive>>,
+    /// The architectures of the nodes, as in `amd64`.
+    pub architectures: Sight<BTreeSet<String>>,
     /// The Deployments that carry this Release's label, by name.
     pub deployments: Sight<BTreeMap<String, Deployment>>,
     /// The ReplicaSets that carry this Release's label.
@@ -88,6 +92,8 @@ pub struct Parameter {
     /// A `SecureString`: its value is repeated nowhere.
     pub secure: bool,
     pub modified_at: Option<Timestamp>,
+    /// Only of one that is news, and where that may be read.
+    pub modified_by: Option<String>,
 }
 
 /// What a registry says about an image.
@@ -99,6 +105,16 @@ pub struct Image {
     pub digest: String,
     /// Of its configuration; empty unless they were asked for.
     pub labels: BTreeMap<String, String>,
+    /// What it is built for, as in `linux/arm64`; empty when that is not known.
+    pub platforms: BTreeSet<String>,
+}
+
+/// What S3 says about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archive {
+    pub record: ArchiveRecord,
+    /// What whoever stored it has written to it.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// The Release itself.

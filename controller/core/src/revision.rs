@@ -129,11 +129,16 @@ fn revision(workloads: &[RenderedWorkload]) -> Revision {
     Revision::of(&json!({ "workloads": templates }))
 }
 
-/// Tags as people know them; else the beginning of the digest; else the revision.
+/// Tags as people know them; else the beginning of the digest; else the revision. Of an archive the commit, else its name.
 fn version(artifacts: &[ResolvedArtifact], revision: &Revision) -> String {
     let mut names: Vec<String> = artifacts
         .iter()
         .filter_map(|artifact| {
+            if let Some(archive) = &artifact.archive {
+                let file = archive.key.rsplit('/').next().unwrap_or_default();
+                let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+                return artifact.commit.clone().or_else(|| (!stem.is_empty()).then(|| stem.to_owned()));
+            }
             artifact
                 .tag
                 .clone()
@@ -151,13 +156,35 @@ fn variables(observed: &Observed, artifacts: &[ResolvedArtifact]) -> Result<Vari
         variables.insert(open.into(), Meaning::Text(format!("$({open})")));
     }
     for artifact in artifacts {
-        let mut name = |field: &str, value: Option<&String>, missing: &str| {
-            let meaning = value.map_or_else(|| Meaning::Missing(missing.to_owned()), |value| Meaning::Text(value.clone()));
+        for (field, value, missing) in fields(artifact) {
+            let meaning = value.map_or_else(|| Meaning::Missing(missing.to_owned()), Meaning::Text);
             variables.insert(format!("artifacts.{}.{field}", artifact.name), meaning);
-        };
-        name("image", Some(&artifact.image), "");
-        name("tag", artifact.tag.as_ref(), "has no value: the reference has no tag");
-        name("digest", artifact.digest.as_ref(), "has no value: the tag is not resolved (image.resolve is Never)");
+        }
     }
     Ok(variables)
+}
+
+/// What a template can say of an artifact: its name, its value, and what there is to know when it has none.
+fn fields(artifact: &ResolvedArtifact) -> Vec<(&'static str, Option<String>, &'static str)> {
+    let commit = ("commit", artifact.commit.clone(), "has no value: neither the name nor a label tells the commit");
+    match &artifact.archive {
+        None => vec![
+            ("image", artifact.image.clone(), "has no value"),
+            ("tag", artifact.tag.clone(), "has no value: the reference has no tag"),
+            ("digest", artifact.digest.clone(), "has no value: the tag is not resolved (image.resolve is Never)"),
+            commit,
+        ],
+        Some(archive) => vec![
+            ("bucket", Some(archive.bucket.clone()), ""),
+            ("key", Some(archive.key.clone()), ""),
+            ("versionId", archive.version_id.clone(), "has no value: the bucket keeps no versions"),
+            (
+                "sha256",
+                archive.sha256.clone(),
+                "has no value: the object was stored without it; upload with --checksum-algorithm SHA256",
+            ),
+            ("size", Some(archive.size.to_string()), ""),
+            commit,
+        ],
+    }
 }

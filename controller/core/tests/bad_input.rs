@@ -79,6 +79,8 @@ fn observed(spec: &Value, status: ReleaseStatus) -> Observed {
         environment: Sight::Known(Claim::Of { name: "staging".into(), spec: Box::default() }),
         parameters: BTreeMap::new(),
         images: BTreeMap::new(),
+        archives: BTreeMap::new(),
+        architectures: Sight::Unknown("not seen".into()),
         deployments: Sight::Known(BTreeMap::new()),
         replica_sets: Sight::Known(Vec::new()),
         endpoints: services.keys().map(|name| (name.clone(), Sight::Known(Endpoints::default()))).collect(),

@@ -30,6 +30,8 @@ impl Cache {
             // The sources are asked by the worker: their answers are not objects.
             parameters: BTreeMap::new(),
             images: BTreeMap::new(),
+            archives: BTreeMap::new(),
+            architectures: known(self.nodes.synced(), || self.architectures()),
             deployments: known(self.deployments.synced(), || self.deployments_of(key)),
             replica_sets: known(self.replica_sets.synced(), || {
                 self.replica_sets.of_release(&key.namespace, &key.name).map(|(_, set)| set.clone()).collect()

@@ -9,8 +9,6 @@
 //!    └──────── changed(key) ──────┘
 //! ```
 
-#[cfg(feature = "aws")]
-mod aws;
 mod book;
 mod hub;
 mod pace;
@@ -23,9 +21,9 @@ use bascule_core::{
 };
 use futures::{FutureExt as _, future::BoxFuture};
 
-#[cfg(feature = "aws")]
-pub use aws::AwsStore;
-pub(crate) use hub::{ParameterHub, Wiring};
+use super::trouble::SourceError;
+
+pub(crate) use hub::{ParameterHub, Told, Wiring};
 
 /// `GetParameters` takes so many names.
 pub const AT_MOST: usize = 10;
@@ -34,6 +32,17 @@ pub const AT_MOST: usize = 10;
 pub trait ParameterStore: Send + Sync + 'static {
     /// One attempt to read at most [`AT_MOST`] names. It may be dropped at any time; deadlines, pace and repetition are the hub's.
     fn read<'a>(&'a self, scope: &'a Scope, names: &'a [ParameterName]) -> BoxFuture<'a, Result<Batch, SourceError>>;
+
+    /// Who wrote this version. None: nobody knows.
+    fn author<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a ParameterName,
+        version: i64,
+    ) -> BoxFuture<'a, Result<Option<String>, SourceError>> {
+        let _ = (scope, name, version);
+        async { Ok(None) }.boxed()
+    }
 }
 
 /// What was said. A name that is in neither was not answered: that is no news, and not the news that it is gone.
@@ -41,49 +50,4 @@ pub trait ParameterStore: Send + Sync + 'static {
 pub struct Batch {
     pub found: BTreeMap<ParameterName, Parameter>,
     pub missing: BTreeSet<ParameterName>,
-}
-
-/// For a controller that was built or started without AWS.
-#[derive(Clone, Copy, Debug)]
-pub struct NoStore;
-
-impl ParameterStore for NoStore {
-    fn read<'a>(&'a self, _: &'a Scope, _: &'a [ParameterName]) -> BoxFuture<'a, Result<Batch, SourceError>> {
-        let why = "this controller was started without AWS";
-        async move { Err(SourceError::Refused(why.to_owned())) }.boxed()
-    }
-}
-
-/// Why there is no answer, by what has to be done about it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SourceError {
-    /// Rights or credentials are missing.
-    #[error("{0}")]
-    Denied(String),
-    /// Too many questions, of ours or of others in the same account.
-    #[error("{0}")]
-    Throttled(String),
-    /// No answer, or a failure on the other side: time may heal it.
-    #[error("{0}")]
-    Unreachable(String),
-    /// AWS does not take the question.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl SourceError {
-    /// As a reason of a condition, and a label of metrics.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Denied(_) => "AccessDenied",
-            Self::Throttled(_) => "Throttled",
-            Self::Unreachable(_) => "Unreachable",
-            Self::Refused(_) => "RequestRefused",
-        }
-    }
-
-    /// Time may heal it.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Throttled(_) | Self::Unreachable(_))
-    }
 }

@@ -1,21 +1,20 @@
-//! The digests behind image tags, asked of the registries.
+//! The digests behind image tags, asked of the registries, and what images say of themselves.
 //!
 //! In: which image, on whose behalf. Out: at once an [`Answer`] from memory; later, when an answer changed, a call with the
 //! key of everyone who asked. Never here: a decision about what an answer means for a Release, a write to the API server,
-//! a second look at a tag that has been resolved.
+//! a second look at a tag that has been resolved, but to report that it has moved.
 //!
 //! ```text
-//! worker ── ask(key, images) ──> RegistryHub ── at most 8 at once ──> Fetch = Resolver ──> RegistryClient ──> registry
-//!    ^                             Book (pure)                          │ only after a 401 or 403
-//!    └──────── changed(key) ──────────┘                                 └─> pull secrets, the controller's file
+//! worker ── ask(key, images) ──> RegistryHub ── Lookups ──> Fetch = Resolver ──> RegistryClient ──> registry
+//!                                                             │ only after a 401 or 403
+//!                                                             └─> pull secrets, ECR by the Environment's role, the controller's file
 //! ```
 
-mod backoff;
-mod book;
 mod challenge;
 mod client;
 mod credential_file;
 mod credentials;
+mod ecr;
 mod error;
 mod hidden;
 mod hub;
@@ -31,16 +30,24 @@ mod fake_registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bascule_core::image::{Digest, Reference};
+use bascule_core::{
+    image::{Digest, Reference},
+    sources::{Scope, Wish},
+};
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+
+use super::lookup::{self, Kind};
 
 pub use client::{RegistryClient, StartError};
 pub use credential_file::CredentialFile;
 pub use credentials::{ConfigError, ConfigFormat, Keyring, Source};
+#[cfg(feature = "aws")]
+pub(crate) use ecr::region as ecr_region;
+pub use ecr::{EcrLogin, EcrLogins, EcrRefusal};
 pub use error::{LookupError, Tried};
 pub use hidden::Hidden;
-pub use hub::{Counts, RegistryHub, Wiring};
+pub(crate) use hub::Answering;
+pub use hub::RegistryHub;
 pub use pull_secrets::{KubePullSecrets, PullSecretConfig, PullSecrets, PullSecretsFound, PullSecretsUnread};
 pub use resolver::Resolver;
 pub use transport::PlainHttp;
@@ -50,8 +57,9 @@ pub use transport::PlainHttp;
 pub struct ImageRequest {
     pub reference: Reference,
     pub access: Access,
-    /// Also what its configuration says.
-    pub labels: bool,
+    /// Who we are in AWS, where it is one of AWS' registries.
+    pub aws: Scope,
+    pub wish: Wish,
 }
 
 /// An image, as far as anybody wanted to know.
@@ -60,11 +68,13 @@ pub struct Described {
     pub digest: Digest,
     /// Of its configuration; empty unless they were asked for.
     pub labels: BTreeMap<String, String>,
+    /// As in `linux/arm64`; empty when that is not known.
+    pub platforms: BTreeSet<String>,
 }
 
 impl From<Digest> for Described {
     fn from(digest: Digest) -> Self {
-        Self { digest, labels: BTreeMap::new() }
+        Self { digest, labels: BTreeMap::new(), platforms: BTreeSet::new() }
     }
 }
 
@@ -95,24 +105,20 @@ impl Access {
     }
 }
 
-/// What is known about one image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Nobody has answered yet.
-    Pending,
-    /// This is the image, for as long as the asker keeps asking.
-    Resolved(Described),
-    /// The last attempt failed; more follow by themselves.
-    Failed {
-        /// One sentence for people. It stays the same while the reason does.
-        why: String,
-        /// [`LookupError::category`]
-        category: &'static str,
-        /// Time may heal it; otherwise somebody has to do something.
-        transient: bool,
-        /// When the first of the failures in a row was seen.
-        since: Timestamp,
-    },
+pub type Answer = lookup::Answer<Described>;
+
+/// Images, as something to look up.
+#[derive(Clone, Copy, Debug)]
+pub struct Images;
+
+impl Kind for Images {
+    type Question = Question;
+    type Found = Described;
+    type Error = LookupError;
+
+    fn shown(found: &Described) -> String {
+        found.digest.to_string()
+    }
 }
 
 /// A tag to look up. Equal questions are asked once.
@@ -120,10 +126,22 @@ pub enum Answer {
 pub struct Question {
     pub registry: String,
     pub repository: String,
-    /// Or a digest, where only the labels are asked for.
+    /// Or a digest, where only what the image says of itself is asked for.
     pub tag: String,
     pub access: Access,
-    pub labels: bool,
+    /// None: it is not a registry of AWS.
+    pub aws: Option<Scope>,
+    pub wish: Wish,
+}
+
+impl lookup::Question for Question {
+    fn lane(&self) -> &str {
+        &self.registry
+    }
+
+    fn watches(&self) -> bool {
+        self.wish == Wish::Watch
+    }
 }
 
 impl Question {
@@ -133,11 +151,12 @@ impl Question {
             registry: request.reference.registry().to_owned(),
             repository: request.reference.repository().to_owned(),
             tag: match request.reference.digest() {
-                Some(digest) if request.labels => digest.to_string(),
+                Some(digest) if matches!(request.wish, Wish::About | Wish::Order) => digest.to_string(),
                 _ => request.reference.open_tag()?.to_owned(),
             },
             access: request.access.clone(),
-            labels: request.labels,
+            aws: ecr::region(request.reference.registry()).map(|_| request.aws.clone()),
+            wish: request.wish,
         })
     }
 }

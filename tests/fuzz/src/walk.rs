@@ -122,6 +122,8 @@ impl Walk {
             environment: Sight::Known(Claim::Of { name: "staging".into(), spec: Box::default() }),
             parameters: BTreeMap::new(),
             images: BTreeMap::new(),
+            archives: BTreeMap::new(),
+            architectures: Sight::Unknown("not seen".into()),
             deployments: Sight::Known(self.deployments.clone()),
             replica_sets: Sight::Known(self.replica_sets.clone()),
             endpoints: services.keys().map(|name| (name.clone(), Sight::Known(Endpoints::default()))).collect(),

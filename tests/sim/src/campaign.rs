@@ -11,11 +11,12 @@ use std::{
 use anyhow::Context as _;
 use bascule_scenarios::{Place, Scenario, generated, shrink};
 use jiff::SignedDuration;
+use serde_json::json;
 
 use crate::{
     chance::Chance,
     fault::{Fault, What, When},
-    parameter_store::StoreTrouble,
+    outside::{Part, Trouble},
     roughly,
     run::{Outcome, PARAMETER, Run},
 };
@@ -60,6 +61,9 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     let pointed = scenario.why == "generated" && chance.once_in(3);
     if pointed {
         scenario.shape.parameter = Some(PARAMETER.to_owned());
+        if chance.once_in(2) {
+            scenario.shape.merge = looked_up();
+        }
     }
     let count = match chance.below(10) {
         0 => 0,
@@ -69,9 +73,14 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     };
     let faults: Vec<Fault> = (0..count)
         .map(|_| {
-            let what = match StoreTrouble::ALL.get(usize::try_from(chance.below(14)).unwrap_or(14)).filter(|_| pointed) {
-                Some(trouble) => What::Parameters { trouble: *trouble, length: chance.between(1, 90) * 1_000 },
-                None => What::sample(&mut chance),
+            let what = match chance.below(16) {
+                0 if pointed => What::Republish,
+                1..=7 if pointed => {
+                    let part = chance.pick(&Part::ALL).copied().unwrap_or(Part::Parameters);
+                    let trouble = chance.pick(&Trouble::ALL).copied().unwrap_or(Trouble::Unreachable);
+                    What::Outside { part, trouble, length: chance.between(1, 90) * 1_000 }
+                }
+                _ => What::sample(&mut chance),
             };
             let when = if what.is_of_a_request() {
                 When::Request(chance.between(1, REQUESTS))
@@ -86,6 +95,13 @@ pub fn sampled(seed: u64, number: u64, stories: &[Scenario]) -> Run {
     let two = faults.iter().any(|fault| matches!(fault.what, What::SecondLeader(_)));
     let election = (two || chance.once_in(5)) && !roughly::acts_on_the_process(&scenario);
     Run { scenario, seed: chance.draw() % 1_000_000, faults, election }
+}
+
+/// The image is pinned by its digest, and an archive is released beside it.
+fn looked_up() -> serde_json::Value {
+    let web = json!({"name": "web", "image": {"parameter": PARAMETER}});
+    let site = json!({"name": "site", "archive": {"key": "site.zip", "bucket": "shop-staging"}});
+    json!({"spec": {"artifacts": [web, site]}})
 }
 
 /// Those that can be played here.

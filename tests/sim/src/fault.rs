@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{chance::Chance, parameter_store::StoreTrouble};
+use crate::{
+    chance::Chance,
+    outside::{Part, Trouble},
+};
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +84,10 @@ pub enum What {
     DeletePreview,
     /// The status of the Release is wiped.
     WipeStatus,
-    /// Something is the matter with Parameter Store, for so long.
-    Parameters { trouble: StoreTrouble, length: u64 },
+    /// Something is the matter with AWS or the registry, for so long.
+    Outside { part: Part, trouble: Trouble, length: u64 },
+    /// Tags and keys mean something else from now on.
+    Republish,
 }
 
 impl What {
@@ -98,7 +103,8 @@ impl What {
                 | Self::DeleteDeployment { .. }
                 | Self::DeletePreview
                 | Self::WipeStatus
-                | Self::Parameters { .. }
+                | Self::Outside { .. }
+                | Self::Republish
                 | Self::ClockJump(_)
                 | Self::Partition(_)
                 | Self::Freeze(_)
@@ -207,7 +213,11 @@ impl What {
             Self::DeleteDeployment { .. } => "Deployment deleted",
             Self::DeletePreview => "preview deleted",
             Self::WipeStatus => "status wiped",
-            Self::Parameters { .. } => "Parameter Store in trouble",
+            Self::Outside { part: Part::Parameters, .. } => "Parameter Store in trouble",
+            Self::Outside { part: Part::Registry, .. } => "registry in trouble",
+            Self::Outside { part: Part::Archives, .. } => "S3 in trouble",
+            Self::Outside { part: Part::Queue, .. } => "queue of events in trouble",
+            Self::Republish => "tags and keys moved",
         }
     }
 }

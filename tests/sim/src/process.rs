@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{network::Line, parameter_store::Store, registry::Registry, server::Server, stage::NAMESPACE};
+use crate::{network::Line, outside::World, server::Server, stage::NAMESPACE};
 
 /// Work that is due is looked at within this time.
 const OVERLOOKED_AFTER: Duration = Duration::from_millis(100);
@@ -127,7 +127,8 @@ impl Clock for SkewedClock {
 #[derive(Debug)]
 pub struct Replica {
     server: Arc<Server>,
-    registry: Arc<Registry>,
+    /// Events of AWS.
+    hears: bool,
     number: usize,
     seed: u64,
     elects: bool,
@@ -150,10 +151,10 @@ struct Running {
 
 impl Replica {
     /// With `elects` it only writes while it holds the Lease.
-    pub fn new(server: &Arc<Server>, registry: &Arc<Registry>, number: usize, seed: u64, elects: bool) -> Arc<Self> {
+    pub fn new(server: &Arc<Server>, hears: bool, number: usize, seed: u64, elects: bool) -> Arc<Self> {
         Arc::new(Self {
             server: server.clone(),
-            registry: registry.clone(),
+            hears,
             number,
             seed,
             elects,
@@ -189,14 +190,16 @@ impl Replica {
         let life = Life::new(self.number, number);
         let stop = CancellationToken::new();
         let client = bascule_controller::client::over(Line { server: self.server.clone(), life: life.clone() });
+        let world = Arc::new(World { server: self.server.clone(), hears: self.hears });
         let settings = Settings {
             namespace: None,
             listen: None,
             registry_credentials: None,
             read_pull_secrets: false,
             plain_http_registries: Vec::new(),
-            fetch: Some(self.registry.clone()),
-            parameters: Some(Arc::new(Store { server: self.server.clone() })),
+            registries_elsewhere: Vec::new(),
+            fetch: Some(world.clone()),
+            cloud: Some(world),
             lease: self.elects.then(|| Lease {
                 namespace: NAMESPACE.to_owned(),
                 name: lease::NAME.to_owned(),

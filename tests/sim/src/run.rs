@@ -14,7 +14,6 @@ use crate::{
     fault::{Fault, Faults, What},
     oracle::rest,
     process::Replica,
-    registry::Registry,
     roughly,
     server::{Asked, Server},
     stage::{NAMESPACE, SimStage},
@@ -92,9 +91,9 @@ impl Run {
         make_namespace(&server);
         server.inside().api.admission.service_track = self.scenario.policies;
         server.inside().oracle.allow(slack(&self.faults));
-        let registry = Arc::new(Registry);
-        let replica = Replica::new(&server, &registry, 0, self.seed, self.election);
-        let other = Replica::new(&server, &registry, 1, self.seed.wrapping_add(77), self.election);
+        let hears = self.scenario.shape.parameter.is_some();
+        let replica = Replica::new(&server, hears, 0, self.seed, self.election);
+        let other = Replica::new(&server, hears, 1, self.seed.wrapping_add(77), self.election);
         replica.start();
         let mut tasks = JoinSet::new();
         tasks.spawn(cluster::run(server.clone(), self.seed));
@@ -125,7 +124,7 @@ impl Run {
         // A fault that is still to come would only be late.
         faults.abort_all();
         server.inside().faults.cease();
-        server.inside().parameters.cease();
+        server.inside().outside.cease();
         if !self.election {
             other.kill();
         }
@@ -172,12 +171,16 @@ impl Run {
         let name = self.scenario.shape.release.clone();
         let found = {
             let inside = server.inside();
-            let written = inside.parameters.newest(PARAMETER).map(|parameter| parameter.value.clone());
+            let written = inside.outside.newest(PARAMETER).map(|parameter| parameter.value.clone());
             rest::judge(&inside.api, NAMESPACE, &name, written.as_deref())
         };
         // That rest is silent is seen in every run without faults, and in some of the others.
         if !found.is_empty() || (!self.faults.is_empty() && !self.seed.is_multiple_of(4)) {
             return found;
+        }
+        // That a tag has moved is told when somebody looks, and not again.
+        if self.faults.iter().any(|fault| fault.what == What::Republish) {
+            tokio::time::sleep(REPORTED).await;
         }
         let before = writes();
         tokio::time::sleep(RESYNCED).await;
@@ -202,6 +205,8 @@ pub const PARAMETER: &str = "/shop/staging/web/image";
 const QUIET: Duration = Duration::from_secs(200);
 /// Longer than the controller's resync.
 const RESYNCED: Duration = Duration::from_secs(1_000);
+/// What is pinned is looked at so often, at least.
+const REPORTED: Duration = Duration::from_secs(20 * 60);
 /// It must come to rest within this time.
 const LONGEST: SignedDuration = SignedDuration::from_mins(40);
 
@@ -233,6 +238,16 @@ fn make_namespace(server: &Server) {
         content_type: "application/json".into(),
         body: Some(json!({
             "apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "staging"}, "spec": {},
+        })),
+        ..Request::default()
+    });
+    server.carry_out(&Request {
+        user: "platform".into(),
+        method: "POST".into(),
+        path: "/api/v1/nodes".into(),
+        content_type: "application/json".into(),
+        body: Some(json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "labels": {"kubernetes.io/arch": "amd64"}}, "spec": {},
         })),
         ..Request::default()
     });

@@ -17,7 +17,7 @@ use crate::{
     chance::Chance,
     fault::Faults,
     oracle::Oracle,
-    parameter_store::Values,
+    outside::Outside,
 };
 
 /// Monday morning: the time at which every run begins.
@@ -45,7 +45,7 @@ pub struct Inside {
     pub history: Vec<Asked>,
     pub faults: Faults,
     pub oracle: Oracle,
-    pub parameters: Values,
+    pub outside: Outside,
     /// Requests of each replica since the beginning.
     pub counts: BTreeMap<usize, u64>,
     seen: usize,
@@ -66,7 +66,7 @@ impl Server {
             latency: Chance::part(seed, "latency"),
             history: Vec::new(),
             faults,
-            parameters: Values::default(),
+            outside: Outside::default(),
             oracle: Oracle::default(),
             counts: BTreeMap::new(),
             seen: 0,

@@ -95,7 +95,7 @@ impl Stage for SimStage {
                     && let Some((name, value)) = self.author.written(want)
                 {
                     let now = self.server.now();
-                    self.server.inside().parameters.put(name, &value, now);
+                    self.server.inside().outside.put(name, &value, now);
                 }
                 for call in self.author.calls(action)? {
                     self.send(call)?;

@@ -93,7 +93,8 @@ async fn one(server: &Arc<Server>, replica: &Arc<Replica>, other: &Arc<Replica>,
                 life.cut();
             }
         }
-        What::Parameters { trouble, length } => server.inside().parameters.upset(trouble, now_millis + length),
+        What::Outside { part, trouble, length } => server.inside().outside.upset(part, trouble, now_millis + length),
+        What::Republish => server.inside().outside.republish(),
         What::StaleLists { age, lists } => server.inside().faults.stale(age, lists),
         What::ClockJump(by) => replica.jump(by),
         What::SecondLeader(length) => {

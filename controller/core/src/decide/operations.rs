@@ -87,7 +87,12 @@ impl Decision<'_> {
                 .wait("Resolving", format!("Operation {} waits until it is known what the parameters say", operation.name));
         }
         let is_meant = |passed: &&ResolvedArtifact| {
-            let names = [passed.tag.as_ref(), passed.digest.as_ref(), passed.order.as_ref()];
+            let names = [
+                passed.tag.as_ref(),
+                passed.digest.as_ref(),
+                passed.commit.as_ref(),
+                passed.order.as_ref().map(|order| &order.value),
+            ];
             operation.spec.revision.as_ref().is_none_or(|named| names.contains(&Some(named)))
         };
         let accepted: Vec<_> = self.sources.passed.iter().filter(is_meant).cloned().collect();
@@ -97,7 +102,7 @@ impl Decision<'_> {
         }
         let mut names = Vec::new();
         for passed in accepted {
-            names.push(passed.tag.clone().or_else(|| passed.digest.clone()).unwrap_or_default());
+            names.push(crate::sources::name(&passed));
             if let Some(last) = self.next.artifacts.iter_mut().find(|last| last.name == passed.name) {
                 *last = passed;
             }

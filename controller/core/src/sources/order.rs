@@ -2,15 +2,101 @@
 //!
 //! The three never look alike, so nobody has to say which it is; two of different kinds have no order, and none is guessed.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
+use bascule_crds::{BuildOrder, ParameterRecord, ResolvedArtifact};
 use jiff::Timestamp;
+
+use super::{Obstacle, Place};
 
 /// Longer than any number or version that a pipeline makes.
 const LONGEST: usize = 128;
 
+/// Automation never goes back: neither to an older version of a parameter nor, where `order` says how to tell, to an older build.
+pub(super) fn in_order(
+    place: &Place<'_>,
+    resolved: ResolvedArtifact,
+    last: Option<&ResolvedArtifact>,
+) -> Result<ResolvedArtifact, Obstacle> {
+    let Some(last) = last.filter(|last| **last != resolved) else { return Ok(resolved) };
+    let path = place.pointer();
+    let version = |it: &ResolvedArtifact| it.parameter.as_ref().map_or(0, |record| record.version);
+    if last.parameter.as_ref().is_some_and(|last| resolved.parameter.as_ref().is_some_and(|now| is_older(now, last))) {
+        let message = format!(
+            "{path}: version {} ({}) is older than version {}, which was released ({}); Accept follows it all the same",
+            version(&resolved),
+            name(&resolved),
+            version(last),
+            name(last)
+        );
+        return Err(Obstacle::OutOfOrder(message, Box::new(resolved)));
+    }
+    let (Some(now), Some(then)) = (&resolved.order, &last.order) else { return Ok(resolved) };
+    // Somebody has changed by what builds are put in order: the two cannot be compared, and it was a person.
+    if now.by != then.by {
+        return Ok(resolved);
+    }
+    match Key::parse(&now.value).zip(Key::parse(&then.value)).and_then(|(now, then)| now.compare(&then)) {
+        Some(Ordering::Less) => {
+            let message = format!(
+                "{path}: {} has {} {}, which is older than {} of {}, which was released; Accept follows it all the same",
+                name(&resolved),
+                now.by,
+                now.value,
+                then.value,
+                name(last)
+            );
+            Err(Obstacle::OutOfOrder(message, Box::new(resolved)))
+        }
+        Some(_) => Ok(resolved),
+        None => {
+            let message = format!(
+                "{path}: {} of {} is {}, and {} of {}: these have no order",
+                now.by,
+                name(&resolved),
+                now.value,
+                then.value,
+                name(last)
+            );
+            Err(Obstacle::Wrong("OrderUnknown", message))
+        }
+    }
+}
+
+/// As people know it.
+pub(crate) fn name(artifact: &ResolvedArtifact) -> String {
+    let key = artifact.archive.as_ref().map(|archive| archive.key.clone());
+    artifact.tag.clone().or(key).or_else(|| artifact.digest.clone()).unwrap_or_default()
+}
+
+/// Written before what was released last. A parameter that was deleted and made anew begins with 1 again, and is newer all the same.
+pub(super) fn is_older(now: &ParameterRecord, last: &ParameterRecord) -> bool {
+    let made_anew = matches!((now.modified_at, last.modified_at), (Some(now), Some(then)) if now > then);
+    now.name == last.name && now.version < last.version && !made_anew
+}
+
+/// What a build says of its place among the others, where that is asked for.
+pub(super) fn of_build(
+    by: Option<&String>,
+    said: &BTreeMap<String, String>,
+    kind: &str,
+    build: &str,
+    path: &str,
+) -> Result<Option<BuildOrder>, Obstacle> {
+    let Some(by) = by else { return Ok(None) };
+    let unknown = |why: String| Obstacle::Wrong("OrderUnknown", format!("{path}: {build}: {why}"));
+    let value = said.get(by).ok_or_else(|| unknown(format!("it has no {kind} {by}, by which builds are put in order")))?;
+    let shown: String = value.chars().take(80).flat_map(char::escape_debug).collect();
+    match Key::parse(value) {
+        Some(_) => Ok(Some(BuildOrder { by: by.clone(), value: value.clone() })),
+        None => {
+            Err(unknown(format!("its {kind} {by} is \"{shown}\": neither a number nor a semantic version nor an RFC 3339 time")))
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+enum Key {
     /// Digits without leading zeros: of any length.
     Number(String),
     Version {
@@ -21,7 +107,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > LONGEST {
             return None;
         }
@@ -32,7 +118,7 @@ impl Key {
     }
 
     /// None: they are of different kinds.
-    pub(crate) fn compare(&self, other: &Self) -> Option<Ordering> {
+    fn compare(&self, other: &Self) -> Option<Ordering> {
         Some(match (self, other) {
             (Self::Number(a), Self::Number(b)) => by_value(a, b),
             (Self::Time(a), Self::Time(b)) => a.cmp(b),

@@ -46,6 +46,7 @@ fn reordered(observed: &Observed, seed: u64) -> Observed {
     other.endpoints = refill(&observed.endpoints);
     other.strangers = refill(&observed.strangers);
     other.images = refill(&observed.images);
+    other.archives = refill(&observed.archives);
     other.parameters = refill(&observed.parameters);
     if let bascule_core::Sight::Known(deployments) = &mut other.deployments {
         *deployments = refill(deployments);

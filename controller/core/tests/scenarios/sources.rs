@@ -65,6 +65,11 @@ fn a_parameter_that_is_written_is_a_release() {
     let artifact = &world.release.status.active.as_ref().unwrap().artifacts[0];
     let record = artifact.parameter.as_ref().unwrap();
     assert_eq!((record.name.as_str(), record.version, artifact.reference.as_str()), (NAME, 2, "r.example/web:v2"));
+    assert_eq!(record.modified_by.as_deref(), Some("ci"));
+    world.writes.clear();
+    world.restart();
+    world.pass(60);
+    assert!(world.writes.is_empty(), "who wrote it is found out once: {:?}", world.writes);
 }
 
 #[test]
@@ -270,7 +275,8 @@ fn ordered() -> World {
     put(&mut world, "r.example/web:b5");
     world.pass(120);
     assert_eq!((world.active(), world.ready().0), (Some(("b5", Track::Blue)), true), "{:?}", world.ready());
-    assert_eq!(world.release.status.artifacts[0].order.as_deref(), Some("5"));
+    let order = world.release.status.artifacts[0].order.clone().unwrap();
+    assert_eq!((order.by.as_str(), order.value.as_str()), ("build", "5"));
     world.writes.clear();
     world.notes.clear();
     world
@@ -353,4 +359,204 @@ fn a_rejected_newer_build_does_not_open_the_way_for_an_older_one() {
     put(&mut world, "r.example/web:b4");
     world.pass(120);
     assert_eq!(world.active(), Some(("b5", Track::Blue)));
+}
+
+#[test]
+fn another_label_to_order_by_compares_nothing_with_the_old_one() {
+    let mut world = ordered();
+    // By `build` it would be older.
+    world.apply_spec(pointed(&[("/artifacts/0/image/order", json!({"label": "build"})), ("/replicas", json!(4))]));
+    put(&mut world, "r.example/web:b4");
+    world.pass(60);
+    assert_eq!(world.active(), Some(("b5", Track::Blue)));
+    world.release.status.artifacts[0].order.as_mut().unwrap().by = "number".into();
+    world.pass(120);
+    assert_eq!(world.active().map(|(version, _)| version), Some("b4"));
+}
+
+#[test]
+fn a_tag_that_moved_is_reported_once_and_not_followed_until_the_pointer_changes() {
+    let mut world = followed();
+    world.registry = Registry::Moved;
+    world.pass(120);
+    assert_eq!((world.active(), world.ready().0), (Some(("v1", Track::Blue)), true));
+    assert_eq!(fresh(&world), (ConditionStatus::True, "TagMoved".to_owned()));
+    assert!(message(&world).contains("r.example/web:v1 is sha256:"), "{}", message(&world));
+    assert_eq!((world.writes.len(), world.notes.len()), (1, 1), "{:?} {:?}", world.writes, world.notes);
+    // A new process says nothing else before it has looked.
+    world.registry = Registry::Silent;
+    world.restart();
+    world.pass(60);
+    assert_eq!((fresh(&world).1.as_str(), world.writes.len()), ("TagMoved", 1));
+    world.registry = Registry::Moved;
+    put(&mut world, "r.example/web:v1");
+    world.pass(120);
+    assert_eq!((world.active(), fresh(&world).1.as_str()), (Some(("v1", Track::Green)), "Fresh"));
+}
+
+#[test]
+fn a_tag_that_is_gone_is_reported_and_a_registry_that_fails_is_not() {
+    let mut world = followed();
+    world.registry = Registry::Fails;
+    world.pass(60);
+    assert!(world.writes.is_empty(), "{:?}", world.writes);
+    world.registry = Registry::Gone;
+    world.pass(60);
+    assert_eq!((world.active(), world.ready().0), (Some(("v1", Track::Blue)), true));
+    assert_eq!(fresh(&world), (ConditionStatus::False, "ArtifactMissing".to_owned()));
+    world.registry = Registry::Answers;
+    world.pass(60);
+    assert_eq!(fresh(&world), (ConditionStatus::True, "Fresh".to_owned()));
+}
+
+#[test]
+fn an_image_for_other_machines_is_not_started() {
+    let mut world = followed();
+    world.platforms = ["linux/arm64".to_owned()].into();
+    put(&mut world, "r.example/web:v2");
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (Some(("v1", Track::Blue)), (false, "PlatformMissing")));
+    let said = world.release.status.condition(ConditionType::Stalled).unwrap();
+    assert!(said.message.ends_with("is built for linux/arm64, and the nodes of this cluster are amd64"), "{}", said.message);
+    // A node of its kind joins.
+    world.nodes = bascule_core::Sight::Known(["amd64".to_owned(), "arm64".to_owned()].into());
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+    world.platforms = ["linux/amd64".to_owned(), "linux/arm64/v8".to_owned()].into();
+    put(&mut world, "r.example/web:v3");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+}
+
+#[test]
+fn nodes_that_are_not_known_hold_up_nothing() {
+    let mut world = followed();
+    world.platforms = ["linux/arm64".to_owned()].into();
+    world.nodes = bascule_core::Sight::Unknown("not allowed".into());
+    put(&mut world, "r.example/web:v2");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+}
+
+#[test]
+fn a_template_that_wants_other_nodes_than_the_image_is_told() {
+    let select = ("/workloads/0/template/spec/nodeSelector", json!({"kubernetes.io/arch": "arm64"}));
+    let mut world = World::new(pointed(&[select]));
+    world.nodes = bascule_core::Sight::Known(["amd64".to_owned(), "arm64".to_owned()].into());
+    world.platforms = ["linux/amd64".to_owned()].into();
+    put(&mut world, "r.example/web:v1");
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (None, (false, "PlatformMissing")));
+}
+
+const KEY: &str = "/shop/staging/site/key";
+const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A site that is an archive, beside an image that stays.
+fn site(changes: &[(&str, Value)]) -> bascule_crds::ReleaseSpec {
+    let mut value = serde_json::to_value(spec("v1", 3)).unwrap();
+    value["artifacts"] = json!([{"name": "site", "archive": {"parameter": KEY, "bucket": "$(vars.bucket)"}}]);
+    value["workloads"][0]["template"]["spec"]["containers"][0]["image"] = json!("r.example/server:1");
+    value["workloads"][0]["template"]["metadata"]["annotations"] =
+        json!({"site": "$(artifacts.site.bucket) $(artifacts.site.key) $(artifacts.site.versionId) $(artifacts.site.sha256)"});
+    for (path, change) in changes {
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        value.pointer_mut(parent).unwrap()[key] = change.clone();
+    }
+    spec_of(&value)
+}
+
+fn served(changes: &[(&str, Value)], bucket: &str, key: &str) -> World {
+    let mut world = World::new(site(changes));
+    world.claim = environment(json!({"variables": {"bucket": bucket}}));
+    world.objects.insert(key.into(), 1);
+    world.store.put(KEY, key, world.now);
+    world.pass(120);
+    assert!(world.ready().0, "{:?}", world.ready());
+    world.writes.clear();
+    world.notes.clear();
+    world
+}
+
+#[test]
+fn an_archive_is_released_by_its_version_and_checksum() {
+    let key = format!("GitHub/PRX/site/{SHA}.zip");
+    let mut world = served(&[], "shop-staging", &key);
+    assert_eq!(world.active(), Some((SHA, Track::Blue)));
+    let artifact = &world.release.status.active.as_ref().unwrap().artifacts[0];
+    let archive = artifact.archive.as_ref().unwrap();
+    assert_eq!((archive.version_id.as_deref(), archive.size), (Some("v1"), 7));
+    assert_eq!(
+        (artifact.reference.clone(), artifact.commit.as_deref(), artifact.repository.as_deref()),
+        (format!("s3://shop-staging/{key}"), Some(SHA), Some("github.com/PRX/site"))
+    );
+    world.objects.insert("b.zip".into(), 1);
+    world.store.put(KEY, "b.zip", world.now);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("b", Track::Green)));
+}
+
+#[test]
+fn an_archive_that_is_not_there_yet_is_waited_for() {
+    let mut world = served(&[], "shop-staging", "a.zip");
+    world.store.put(KEY, "b.zip", world.now);
+    world.pass(60);
+    assert_eq!((world.active(), ready(&world)), (Some(("a", Track::Blue)), (false, "ArtifactMissing")));
+    world.objects.insert("b.zip".into(), 1);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("b", Track::Green)));
+}
+
+#[test]
+fn a_key_that_is_overwritten_or_vanishes_is_told_and_changes_nothing() {
+    let mut world = served(&[], "shop-staging", "a.zip");
+    world.objects.insert("a.zip".into(), 2);
+    world.pass(60);
+    assert_eq!((world.active(), world.ready().0), (Some(("a", Track::Blue)), true));
+    assert_eq!(fresh(&world), (ConditionStatus::True, "ArtifactChanged".to_owned()));
+    assert!(message(&world).contains("it is version v2 by now, and was version v1"), "{}", message(&world));
+    world.objects.clear();
+    world.pass(60);
+    assert_eq!((world.active(), fresh(&world)), (Some(("a", Track::Blue)), (ConditionStatus::False, "ArtifactMissing".into())));
+    assert_eq!(world.writes, ["status", "status"]);
+    // The same key, said again: now it is meant.
+    world.objects.insert("a.zip".into(), 2);
+    world.store.put(KEY, "a.zip", world.now);
+    world.pass(120);
+    assert_eq!((world.active(), fresh(&world).1.as_str()), (Some(("a", Track::Green)), "Fresh"));
+}
+
+#[test]
+fn an_older_archive_that_comes_late_is_shown_and_never_released() {
+    let order = ("/artifacts/0/archive/order", json!({"metadata": "build"}));
+    let mut world = served(&[order], "shop-staging", "build-8");
+    for key in ["build-7", "build-9"] {
+        world.objects.insert(key.into(), 1);
+    }
+    world.store.put(KEY, "build-7", world.now);
+    world.pass(60);
+    assert_eq!((world.active(), fresh(&world).1.as_str()), (Some(("build-8", Track::Blue)), "OutOfOrder"));
+    world.store.put(KEY, "build-9", world.now);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("build-9", Track::Green)));
+}
+
+#[test]
+fn what_is_wrong_with_an_archive_is_told_with_its_field() {
+    for (bucket, key, reason, says) in [
+        ("Shop_Staging", "a.zip", "SpecInvalid", "spec.artifacts[0].archive.bucket: \"Shop_Staging\" is no name of a bucket"),
+        ("shop-staging", "s3://shop/a.zip", "ValueInvalid", "spec.artifacts[0].archive.parameter: version 1 of"),
+        ("flat-staging", "a.zip", "SpecInvalid", "$(artifacts.site.versionId) has no value: the bucket keeps no versions"),
+        ("other", "a.zip", "NotAllowed", "bucket other is not in spec.allow.buckets of Environment staging"),
+    ] {
+        let mut world = World::new(site(&[]));
+        let allow = json!(["*-staging", "Shop*"]);
+        world.claim = environment(json!({"variables": {"bucket": bucket}, "allow": {"buckets": allow}}));
+        world.objects.insert(key.into(), 1);
+        world.store.put(KEY, key, world.now);
+        world.pass(60);
+        assert_eq!(ready(&world), (false, reason), "{:?}", world.ready());
+        assert!(world.ready().2.contains(says), "{:?}", world.ready());
+        assert!(reason != "NotAllowed" || world.observed().archives.is_empty());
+    }
 }

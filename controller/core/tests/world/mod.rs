@@ -47,6 +47,11 @@ pub struct World {
     /// Ready endpoints behind a Service that are not ours.
     pub strangers: BTreeMap<String, u32>,
     pub registry: Registry,
+    /// What images are built for; empty: nobody says.
+    pub platforms: BTreeSet<String>,
+    /// Objects in S3 by key, and how often each was written.
+    pub objects: BTreeMap<String, u64>,
+    pub nodes: bascule_core::Sight<BTreeSet<String>>,
     pub store: Store,
     /// What the namespace says of its environment.
     pub claim: Claim,
@@ -113,6 +118,9 @@ impl World {
             operations: Vec::new(),
             strangers: BTreeMap::new(),
             registry: Registry::default(),
+            platforms: BTreeSet::new(),
+            objects: BTreeMap::new(),
+            nodes: bascule_core::Sight::Known(BTreeSet::from(["amd64".to_owned()])),
             store: Store::default(),
             claim: Claim::Of { name: "staging".into(), spec: Box::default() },
             policy_installed: true,

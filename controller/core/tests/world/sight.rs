@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use bascule_core::{
-    Answer, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Read, ReleaseView, ReplicaSet,
-    Service, Sight,
-    sources::{self, ImageQuestion, ParameterName, Parameters},
+    Answer, Archive, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Read, ReleaseView,
+    ReplicaSet, Service, Sight,
+    sources::{self, ARTIFACT_MISSING, ArchiveQuestion, ImageQuestion, ParameterName, ParameterQuestion, Parameters, Wish},
 };
-use bascule_crds::names;
+use bascule_crds::{ArchiveRecord, names};
 use jiff::Timestamp;
 
 use super::{Kind, Part, Pods, Set, World};
@@ -30,6 +30,8 @@ pub enum Registry {
     Answers,
     /// Another build under every tag.
     Moved,
+    /// No tag is there any more.
+    Gone,
     Silent,
     Fails,
 }
@@ -55,7 +57,7 @@ impl Store {
         self.writes += 1;
         let version = self.values.get(name).map_or(1, |it| it.version + 1);
         let modified_at = Some(at + jiff::SignedDuration::from_millis(self.writes));
-        let parameter = Parameter { value: value.to_owned(), version, secure: false, modified_at };
+        let parameter = Parameter { value: value.to_owned(), version, secure: false, modified_at, modified_by: None };
         if let Some(before) = self.values.insert(name.to_owned(), parameter) {
             self.before.insert(name.to_owned(), before);
         }
@@ -216,6 +218,8 @@ impl World {
         let parameters = self.parameters(&shown.release, &claim);
         Observed {
             images: self.images(&shown.release, &claim, &parameters),
+            archives: self.archives(&shown.release, &claim, &parameters),
+            architectures: self.nodes.clone(),
             parameters,
             environment: claim,
             release: shown.release,
@@ -238,7 +242,13 @@ impl World {
             Some(true) => Answer::Pending,
             Some(false) => Answer::Failed { reason: "Unreachable", message: format!("parameter {name}: no answer") },
         };
-        sources::parameters(release, claim).iter().map(|(artifact, name)| (artifact.clone(), answer(name))).collect()
+        let by_whom = |question: &ParameterQuestion| match answer(&question.name) {
+            Answer::Known(Some(parameter)) if question.followed != Some(parameter.version) => {
+                Answer::Known(Some(Parameter { modified_by: Some("ci".into()), ..parameter }))
+            }
+            answer => answer,
+        };
+        sources::parameters(release, claim).iter().map(|(artifact, asked)| (artifact.clone(), by_whom(asked))).collect()
     }
 
     /// Answers of the registry about what is not pinned yet.
@@ -250,6 +260,9 @@ impl World {
                 Registry::Answers => 1,
                 Registry::Moved => 2,
                 Registry::Silent => return Answer::Pending,
+                Registry::Gone => {
+                    return Answer::Failed { reason: ARTIFACT_MISSING, message: format!("{reference} does not exist") };
+                }
                 Registry::Fails => {
                     return Answer::Failed { reason: "ArtifactUnresolved", message: "the registry does not answer".into() };
                 }
@@ -258,15 +271,45 @@ impl World {
                 format!("sha256:{:0>64}", format!("{:x}{build}", tag.bytes().fold(7_u64, |sum, it| sum * 31 + u64::from(it))));
             // Builds are called `b7`, and say so in a label.
             let build_of = |build: &str| ("build".to_owned(), build.split("--").next().unwrap_or_default().to_owned());
-            let label = tag.strip_prefix('b').filter(|_| question.labels).map(build_of);
+            let label = tag.strip_prefix('b').filter(|_| (Wish::About..=Wish::Order).contains(&question.wish)).map(build_of);
             Answer::Known(Image {
                 reference: reference.clone(),
                 tag: Some(tag.to_owned()),
                 digest,
                 labels: label.into_iter().collect(),
+                platforms: self.platforms.clone(),
             })
         };
         let open = sources::images(release, claim, parameters);
+        open.iter().map(|(artifact, question)| (artifact.clone(), answer(question))).collect()
+    }
+
+    /// Answers of S3. A bucket whose name says so keeps no versions.
+    fn archives(
+        &self,
+        release: &ReleaseView,
+        claim: &Sight<Claim>,
+        parameters: &Parameters,
+    ) -> BTreeMap<String, Answer<Archive>> {
+        let answer = |question: &ArchiveQuestion| match self.registry {
+            Registry::Silent => Answer::Pending,
+            Registry::Fails => Answer::Failed { reason: "Unreachable", message: "S3 does not answer".into() },
+            _ => match self.objects.get(&question.key) {
+                None => Answer::Failed { reason: ARTIFACT_MISSING, message: format!("{} is not there", question.key) },
+                Some(writes) => Answer::Known(Archive {
+                    record: ArchiveRecord {
+                        bucket: question.bucket.clone(),
+                        key: question.key.clone(),
+                        version_id: (!question.bucket.contains("flat")).then(|| format!("v{writes}")),
+                        etag: Some(format!("e{writes}")),
+                        sha256: Some(format!("{writes:064x}")),
+                        size: 7,
+                    },
+                    metadata: question.key.split_once("build-").map(|(_, n)| ("build".into(), n.into())).into_iter().collect(),
+                }),
+            },
+        };
+        let open = sources::archives(release, claim, parameters);
         open.iter().map(|(artifact, question)| (artifact.clone(), answer(question))).collect()
     }
 

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 use super::{AT_MOST, Batch, SourceError};
 
+/// A parameter that somebody wants, and the version of it that they follow.
+pub(super) type Wanted = BTreeMap<ParameterName, Option<i64>>;
+
 /// A failure that time may heal is told after this time: until then the last answer is good.
 const GOOD_FOR: SignedDuration = SignedDuration::from_secs(60);
 
@@ -18,11 +21,29 @@ pub(super) type Known = Answer<Option<Parameter>>;
 pub(super) struct Book<K> {
     entries: BTreeMap<ParameterName, Entry<K>>,
     /// What each key wants, and how often.
-    askers: BTreeMap<K, (BTreeSet<ParameterName>, Duration)>,
+    askers: BTreeMap<K, (Wanted, Duration)>,
     /// When everything is read again.
     next_round: Instant,
     /// Names that were asked for so far.
     turns: u64,
+    /// Once through all of them.
+    sweep: Option<Sweep>,
+}
+
+#[derive(Debug)]
+struct Sweep {
+    began: Instant,
+    /// What was asked for before it.
+    turns: u64,
+    calls: u32,
+}
+
+/// Every parameter has been asked for once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Swept {
+    pub(super) took: Duration,
+    pub(super) calls: u32,
+    pub(super) parameters: usize,
 }
 
 #[derive(Debug)]
@@ -41,7 +62,7 @@ struct Entry<K> {
 
 impl<K: Clone + Ord> Book<K> {
     pub(super) fn new(now: Instant) -> Self {
-        Self { entries: BTreeMap::new(), askers: BTreeMap::new(), next_round: now, turns: 0 }
+        Self { entries: BTreeMap::new(), askers: BTreeMap::new(), next_round: now, turns: 0, sweep: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -49,13 +70,13 @@ impl<K: Clone + Ord> Book<K> {
     }
 
     /// From now on `key` wants exactly these. True when there is something new to ask.
-    pub(super) fn ask(&mut self, key: &K, names: &BTreeSet<ParameterName>, every: Duration) -> bool {
+    pub(super) fn ask(&mut self, key: &K, names: &Wanted, every: Duration) -> bool {
         let wish = (names.clone(), every);
         if self.askers.get(key) == Some(&wish) {
             return false;
         }
         let mut new = false;
-        for name in names {
+        for name in names.keys() {
             let entry = self.entries.entry(name.clone()).or_insert_with(|| {
                 new = true;
                 Entry { askers: BTreeSet::new(), answer: Answer::Pending, due: true, turn: 0, alone: false, failing: None }
@@ -63,7 +84,8 @@ impl<K: Clone + Ord> Book<K> {
             entry.askers.insert(key.clone());
         }
         let before = if names.is_empty() { self.askers.remove(key) } else { self.askers.insert(key.clone(), wish) };
-        for gone in before.map(|(names, _)| names).unwrap_or_default().difference(names) {
+        let before = before.map(|(names, _)| names).unwrap_or_default();
+        for gone in before.keys().filter(|name| !names.contains_key(name)) {
             if let Some(entry) = self.entries.get_mut(gone) {
                 entry.askers.remove(key);
                 if entry.askers.is_empty() {
@@ -84,6 +106,7 @@ impl<K: Clone + Ord> Book<K> {
             let every = self.askers.values().map(|(_, every)| *every).min().unwrap_or(Duration::from_secs(60));
             self.next_round = now + every;
             self.entries.values_mut().for_each(|entry| entry.due = true);
+            self.sweep.get_or_insert(Sweep { began: now, turns: self.turns, calls: 0 });
         }
         let mut bases = BTreeSet::new();
         let mut names = Vec::new();
@@ -98,6 +121,9 @@ impl<K: Clone + Ord> Book<K> {
                 }
             }
         }
+        if let Some(sweep) = self.sweep.as_mut().filter(|_| !names.is_empty()) {
+            sweep.calls += 1;
+        }
         for name in &names {
             self.turns += 1;
             if let Some(entry) = self.entries.get_mut(name) {
@@ -105,6 +131,31 @@ impl<K: Clone + Ord> Book<K> {
             }
         }
         names
+    }
+
+    /// Whether a sweep has come to its end since this was asked last.
+    pub(super) fn swept(&mut self, now: Instant) -> Option<Swept> {
+        let sweep = self.sweep.take_if(|sweep| self.entries.values().all(|entry| entry.turn > sweep.turns))?;
+        let (calls, parameters) = (sweep.calls, self.entries.len());
+        (calls > 0).then(|| Swept { took: now.duration_since(sweep.began), calls, parameters })
+    }
+
+    /// Somebody may have written it: it is asked for now. True: somebody wants it.
+    pub(super) fn hint(&mut self, name: &str) -> bool {
+        let meant = self.entries.iter_mut().filter(|(known, _)| known.short() == name);
+        meant.map(|(_, entry)| entry.due = true).count() > 0
+    }
+
+    /// Versions that somebody will follow and does not yet.
+    pub(super) fn news(&self, batch: &Batch) -> Vec<(ParameterName, i64)> {
+        let is_news = |name: &ParameterName, parameter: &Parameter| {
+            let known = matches!(self.answer(name), Answer::Known(Some(before)) if before.version == parameter.version);
+            let askers = self.entries.get(name).map(|entry| &entry.askers);
+            let follows = |key: &K| self.askers.get(key).and_then(|(wanted, _)| *wanted.get(name)?) == Some(parameter.version);
+            !known && askers.is_some_and(|askers| !askers.iter().all(follows))
+        };
+        let news = batch.found.iter().filter(|(name, parameter)| is_news(name, parameter));
+        news.map(|(name, parameter)| (name.clone(), parameter.version)).collect()
     }
 
     /// When there will be something to ask.
@@ -155,7 +206,14 @@ impl<K: Clone + Ord> Book<K> {
 }
 
 impl<K> Entry<K> {
-    fn known(&mut self, parameter: Option<Parameter>) {
+    fn known(&mut self, mut parameter: Option<Parameter>) {
+        // Who wrote it is asked once.
+        if let (Some(now), Answer::Known(Some(before))) = (&mut parameter, &self.answer)
+            && now.modified_by.is_none()
+            && (now.version, now.modified_at) == (before.version, before.modified_at)
+        {
+            now.modified_by.clone_from(&before.modified_by);
+        }
         self.answer = Answer::Known(parameter);
         (self.due, self.alone, self.failing) = (false, false, None);
     }
@@ -182,12 +240,16 @@ mod tests {
         ParameterName::parse(text).unwrap()
     }
 
-    fn names(texts: &[&str]) -> BTreeSet<ParameterName> {
+    fn set(texts: &[&str]) -> BTreeSet<ParameterName> {
         texts.iter().map(|text| name(text)).collect()
     }
 
+    fn names(texts: &[&str]) -> Wanted {
+        texts.iter().map(|text| (name(text), None)).collect()
+    }
+
     fn parameter(value: &str, version: i64) -> Parameter {
-        Parameter { value: value.into(), version, secure: false, modified_at: None }
+        Parameter { value: value.into(), version, secure: false, modified_at: None, modified_by: None }
     }
 
     fn found(texts: &[&str]) -> Batch {
@@ -313,7 +375,7 @@ mod tests {
         let both = [name("/a"), name("/b")];
         book.ask(&"k", &names(&["/a", "/b"]), EVERY);
         book.record(&both, &Ok(found(&["/a", "/b"])), at(0));
-        let half = Batch { missing: names(&["/b"]), ..Batch::default() };
+        let half = Batch { missing: set(&["/b"]), ..Batch::default() };
         assert_eq!(book.record(&both, &Ok(half), at(15)).len(), 1);
         assert!(matches!(book.answer(&both[0]), Answer::Known(Some(_))));
         assert_eq!(book.answer(&both[1]), Answer::Known(None));
@@ -325,7 +387,56 @@ mod tests {
         book.ask(&"a", &names(&["/a", "/b"]), EVERY);
         book.ask(&"a", &names(&["/b"]), EVERY);
         assert_eq!(book.answer(&name("/a")), Answer::Pending);
-        book.ask(&"a", &BTreeSet::new(), EVERY);
+        book.ask(&"a", &Wanted::new(), EVERY);
         assert!(book.is_empty() && book.askers.is_empty());
+    }
+
+    #[test]
+    fn a_sweep_is_over_when_every_parameter_was_asked_for_once() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let many: Vec<String> = (10..35).map(|n| format!("/web/{n}")).collect();
+        book.ask(&"a", &names(&many.iter().map(String::as_str).collect::<Vec<_>>()), EVERY);
+        for call in 1..=3 {
+            assert_eq!(book.swept(now), None);
+            assert!(!book.batch(now + Duration::from_secs(call)).is_empty());
+            book.entries.values_mut().filter(|entry| entry.turn > 0).for_each(|entry| entry.due = false);
+        }
+        let took = Duration::from_secs(3);
+        assert_eq!(book.swept(now + took), Some(Swept { took: Duration::from_secs(2), calls: 3, parameters: 25 }));
+        assert_eq!(book.swept(now + took), None);
+    }
+
+    #[test]
+    fn a_hint_makes_a_parameter_due_and_others_not() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let arn = "arn:aws:ssm:us-east-1:123456789012:parameter/web";
+        book.ask(&"a", &names(&["/web:live", arn, "/other"]), EVERY);
+        for _ in 0..2 {
+            let batch = book.batch(now);
+            let found = batch.iter().map(|it| (it.clone(), parameter("x", 1))).collect();
+            book.record(&batch, &Ok(Batch { found, ..Batch::default() }), at(0));
+        }
+        assert!(book.batch(now).is_empty());
+        assert!(book.hint("/web") && !book.hint("/nobody"));
+        assert_eq!(book.entries.values().filter(|entry| entry.due).count(), 2);
+    }
+
+    #[test]
+    fn who_wrote_it_is_asked_of_what_nobody_follows_yet_and_kept() {
+        let mut book = Book::new(Instant::now());
+        let web = [name("/web")];
+        book.ask(&"a", &BTreeMap::from([(web[0].clone(), Some(1))]), EVERY);
+        let batch = |version, by: Option<&str>| {
+            let parameter = Parameter { modified_by: by.map(str::to_owned), ..parameter("x", version) };
+            Batch { found: BTreeMap::from([(web[0].clone(), parameter)]), ..Batch::default() }
+        };
+        assert!(book.news(&batch(1, None)).is_empty());
+        assert_eq!(book.news(&batch(2, None)), [(web[0].clone(), 2)]);
+        book.record(&web, &Ok(batch(2, Some("ci"))), at(0));
+        assert!(book.news(&batch(2, None)).is_empty(), "it was asked once");
+        assert!(book.record(&web, &Ok(batch(2, None)), at(15)).is_empty());
+        assert!(matches!(book.answer(&web[0]), Answer::Known(Some(it)) if it.modified_by.as_deref() == Some("ci")));
     }
 }

@@ -1,13 +1,13 @@
 //! One task for each scope: takes what is due, waits for its turn, asks, and tells those whose answer changed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use bascule_core::sources::{ParameterName, Parameters, Scope};
+use bascule_core::sources::{ParameterName, ParameterQuestion, Parameters, Scope};
 use jiff::Timestamp;
 use tokio::{
     runtime::Handle,
@@ -16,10 +16,18 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Batch, ParameterStore, SourceError, book::Book, pace::Pace};
+use super::{
+    Batch, ParameterStore, SourceError,
+    book::{Book, Swept, Wanted},
+    pace::Pace,
+};
 
 /// The SDK waits for ever unless told otherwise. A healthy answer takes some 20 ms.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Nobody waits longer for the name of who wrote it.
+const AUTHOR_WITHIN: Duration = Duration::from_secs(2);
+/// Whoever may not read histories is not asked again for so long.
+const NO_AUTHORS_FOR: Duration = Duration::from_secs(600);
 
 /// What the hub is connected to.
 pub(crate) struct Wiring<K> {
@@ -30,8 +38,17 @@ pub(crate) struct Wiring<K> {
     pub(crate) fraction: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Called, outside of every lock, for each key with an answer that changed. It must not block.
     pub(crate) changed: Arc<dyn Fn(K) + Send + Sync>,
-    /// Called for each call, with its outcome.
-    pub(crate) counted: Arc<dyn Fn(&'static str) + Send + Sync>,
+    /// Called for what a page of metrics wants to know.
+    pub(crate) told: Arc<dyn Fn(Told) + Send + Sync>,
+}
+
+/// What the hub has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A call, and what became of it.
+    Called(&'static str),
+    /// All parameters of one scope were asked for once: how long it took, in so many calls, for so many.
+    Swept { took: Duration, calls: u32, parameters: usize },
 }
 
 /// The values of parameters, for as long as somebody asks for them.
@@ -82,8 +99,14 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
     }
 
     /// What is known about these, by whatever they are called. From now on they are all that `key` wants.
-    pub(crate) fn ask(&self, key: &K, scope: &Scope, every: Duration, wanted: &BTreeMap<String, ParameterName>) -> Parameters {
-        let names: BTreeSet<_> = wanted.values().cloned().collect();
+    pub(crate) fn ask(
+        &self,
+        key: &K,
+        scope: &Scope,
+        every: Duration,
+        wanted: &BTreeMap<String, ParameterQuestion>,
+    ) -> Parameters {
+        let names: Wanted = wanted.values().map(|question| (question.name.clone(), question.followed)).collect();
         let mut state = self.shared.lock();
         if state.asks.get(key).is_some_and(|before| before != scope || names.is_empty()) {
             state.leave(key);
@@ -100,18 +123,27 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
         if desk.book.ask(key, &names, every) {
             desk.wake.notify_one();
         }
-        wanted.iter().map(|(artifact, name)| (artifact.clone(), desk.book.answer(name))).collect()
+        wanted.iter().map(|(artifact, question)| (artifact.clone(), desk.book.answer(&question.name))).collect()
     }
 
     /// What is known, without asking: for those who only look.
-    pub(crate) fn known(&self, scope: &Scope, wanted: &BTreeMap<String, ParameterName>) -> Parameters {
+    pub(crate) fn known(&self, scope: &Scope, wanted: &BTreeMap<String, ParameterQuestion>) -> Parameters {
         let state = self.shared.lock();
         let Some(desk) = state.desks.get(scope) else { return Parameters::new() };
-        wanted.iter().map(|(artifact, name)| (artifact.clone(), desk.book.answer(name))).collect()
+        wanted.iter().map(|(artifact, question)| (artifact.clone(), desk.book.answer(&question.name))).collect()
     }
 
     pub(crate) fn forget(&self, key: &K) {
         self.shared.lock().leave(key);
+    }
+
+    /// Somebody may have written the parameter of this name: whoever wants it is told soon.
+    pub(crate) fn hint(&self, name: &str) {
+        for desk in self.shared.lock().desks.values_mut() {
+            if desk.book.hint(name) {
+                desk.wake.notify_one();
+            }
+        }
     }
 
     fn open(&self, state: &mut State<K>, scope: &Scope) -> Desk<K> {
@@ -125,6 +157,7 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
             scope: scope.clone(),
             pace: pace.clone(),
             wake: wake.clone(),
+            no_authors_until: now,
         };
         Desk { book: Book::new(now), wake, task: self.shared.runtime.spawn(clerk.run()).abort_handle() }
     }
@@ -135,7 +168,7 @@ impl<K: Clone + Ord> State<K> {
     fn leave(&mut self, key: &K) {
         let Some(scope) = self.asks.remove(key) else { return };
         if let Some(desk) = self.desks.get_mut(&scope) {
-            desk.book.ask(key, &BTreeSet::new(), Duration::ZERO);
+            desk.book.ask(key, &Wanted::new(), Duration::ZERO);
             if desk.book.is_empty() {
                 self.desks.remove(&scope);
             }
@@ -157,6 +190,7 @@ struct Clerk<K> {
     scope: Scope,
     pace: Arc<Mutex<Pace>>,
     wake: Arc<Notify>,
+    no_authors_until: Instant,
 }
 
 /// What to do next.
@@ -166,7 +200,7 @@ enum Turn {
 }
 
 impl<K: Clone + Ord + Send + 'static> Clerk<K> {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             match self.turn() {
                 None => return,
@@ -182,7 +216,10 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
                     sleep_until(at).await;
                     let asked = timeout(ANSWER_WITHIN, self.store.read(&self.scope, &names)).await;
                     let late = || Err(SourceError::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
-                    let outcome = asked.unwrap_or_else(|_| late());
+                    let mut outcome = asked.unwrap_or_else(|_| late());
+                    if let Ok(batch) = &mut outcome {
+                        self.authors(batch).await;
+                    }
                     let Some(pause) = self.record(&names, &outcome) else { return };
                     sleep(pause).await;
                 }
@@ -194,18 +231,53 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts in who wrote what is news, where that may be read and costs nobody a turn.
+    async fn authors(&mut self, batch: &mut Batch) {
+        if Instant::now() < self.no_authors_until {
+            return;
+        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        let news = shared.lock().desks.get(&self.scope).map(|desk| desk.book.news(batch)).unwrap_or_default();
+        let told = shared.wiring.told.clone();
+        drop(shared);
+        for (name, version) in news {
+            if !self.pace().take_spare(Instant::now()) {
+                return;
+            }
+            let asked = timeout(AUTHOR_WITHIN, self.store.author(&self.scope, &name, version)).await;
+            match asked.unwrap_or_else(|_| Err(SourceError::Unreachable("no answer in time".to_owned()))) {
+                Ok(author) => {
+                    told(Told::Called("ok"));
+                    if let Some(parameter) = batch.found.get_mut(&name) {
+                        parameter.modified_by = author;
+                    }
+                }
+                Err(error) => {
+                    told(Told::Called(error.reason()));
+                    tracing::debug!(scope = ?self.scope, parameter = %name, %error, "nobody says who wrote it");
+                    self.no_authors_until = Instant::now() + NO_AUTHORS_FOR;
+                    return;
+                }
+            }
+        }
+    }
+
     fn turn(&self) -> Option<Turn> {
         let shared = self.shared.upgrade()?;
         let mut state = shared.lock();
         let book = &mut state.desks.get_mut(&self.scope)?.book;
-        let names = book.batch(Instant::now());
+        let now = Instant::now();
+        if let Some(Swept { took, calls, parameters }) = book.swept(now) {
+            (shared.wiring.told)(Told::Swept { took, calls, parameters });
+        }
+        let names = book.batch(now);
         Some(if names.is_empty() { Turn::Sleep(book.next_at()) } else { Turn::Ask(names) })
     }
 
     /// Remembers the outcome and tells those who asked. Gives the pause before the next call.
     fn record(&self, names: &[ParameterName], outcome: &Result<Batch, SourceError>) -> Option<Duration> {
         let shared = self.shared.upgrade()?;
-        (shared.wiring.counted)(outcome.as_ref().map_or_else(SourceError::reason, |_| "ok"));
+        (shared.wiring.told)(Told::Called(outcome.as_ref().map_or_else(SourceError::reason, |_| "ok")));
         let now = (shared.wiring.now)();
         let tell = shared.lock().desks.get_mut(&self.scope)?.book.record(names, outcome, now);
         if let (Err(error), false) = (outcome, tell.is_empty()) {

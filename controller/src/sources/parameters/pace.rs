@@ -33,6 +33,16 @@ impl Pace {
         at
     }
 
+    /// Takes one only when there are more: for what can be done without.
+    pub(super) fn take_spare(&mut self, now: Instant) -> bool {
+        let token = Duration::from_secs(1) / A_SECOND;
+        let spare = self.full_at.saturating_duration_since(now) < token * (BURST - 2);
+        if spare {
+            self.take(now);
+        }
+        spare
+    }
+
     pub(super) fn went_well(&mut self) {
         self.failures = 0;
     }
@@ -56,7 +66,10 @@ mod tests {
         let at: Vec<_> = (0..10).map(|_| (pace.take(now) - now).as_millis()).collect();
         assert_eq!(at, [0, 0, 0, 0, 0, 200, 400, 600, 800, 1000]);
         let later = now + Duration::from_secs(60);
+        assert!(!pace.take_spare(now));
         assert_eq!(pace.take(later), later);
+        let spare = (0..5).filter(|_| pace.take_spare(later)).count();
+        assert_eq!((spare, pace.take(later)), (2, later), "two are left to what must be asked");
     }
 
     #[test]

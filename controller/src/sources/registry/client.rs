@@ -3,23 +3,28 @@
 //! In: a question, and one login at a time. Out: a digest, or what the registry demands or says instead. Never here: which
 //! login to try (the resolver's part), repetition (the hub's part), layers.
 
-use bascule_core::image::Digest;
+use bascule_core::{image::Digest, sources::Wish};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::challenge::{self, Challenge};
 use super::credentials::Login;
 use super::error::LookupError;
 use super::hidden::Hidden;
-use super::labels;
+use super::labels::{self, About};
 use super::tokens::{Purpose, Tokens};
 use super::transport::{PlainHttp, Transport, place_of, read_bounded, refusal};
 use super::{Described, Question};
+use crate::sources::lookup::Failure as _;
 
 /// Indexes first: one digest for all architectures is what a fleet of mixed nodes needs.
 const MANIFESTS: [&str; 4] = [
@@ -35,12 +40,16 @@ const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 const LARGEST_CONFIG: usize = 4 * 1024 * 1024;
 /// Tokens are a few KB, with the claims of very many groups some dozens.
 const LARGEST_TOKEN_ANSWER: usize = 64 * 1024;
+/// What a digest says never changes. Some KB each.
+const REMEMBERED: usize = 2048;
 
 /// Asks registries.
 #[derive(Debug)]
 pub struct RegistryClient {
     transport: Transport,
     tokens: Tokens,
+    /// By repository and digest.
+    known: Mutex<BTreeMap<(String, String), About>>,
 }
 
 /// The client could not be made; nothing was asked yet.
@@ -81,7 +90,11 @@ impl RegistryClient {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(StartError::NoCryptoProvider);
         }
-        Ok(Self { transport: Transport::new(plain).map_err(StartError::Client)?, tokens: Tokens::default() })
+        Ok(Self {
+            transport: Transport::new(plain).map_err(StartError::Client)?,
+            tokens: Tokens::default(),
+            known: Mutex::default(),
+        })
     }
 
     /// Asks without showing anything: most images are public, and a credential that is not needed is not sent.
@@ -184,7 +197,7 @@ impl RegistryClient {
     }
 
     async fn manifest(&self, question: &Question, authorization: Option<&HeaderValue>) -> Result<Manifest, LookupError> {
-        if !question.labels {
+        if !matches!(question.wish, Wish::About | Wish::Order) {
             return self.digest(question, authorization).await;
         }
         let response = self.request_manifest(Method::GET, question, &question.tag, authorization).await?;
@@ -192,28 +205,57 @@ impl RegistryClient {
             return Ok(refused);
         }
         let (digest, body) = read_manifest(question, response).await?;
-        let labels = self.labels(question, &body, authorization).await?;
-        Ok(Manifest::Found(Described { digest, labels }))
+        let about = match self.about(question, &digest, &body, authorization).await {
+            // Nothing waits for it.
+            Err(why) if question.wish == Wish::About && !why.is_transient() => {
+                tracing::warn!(image = %question, %why, "the image does not tell what it is");
+                About::default()
+            }
+            about => about?,
+        };
+        Ok(Manifest::Found(Described { digest, labels: about.labels, platforms: about.platforms }))
+    }
+
+    /// What was read once of a digest is known for ever; but only who may read its manifest gets so far.
+    async fn about(
+        &self,
+        question: &Question,
+        digest: &Digest,
+        body: &[u8],
+        authorization: Option<&HeaderValue>,
+    ) -> Result<About, LookupError> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (format!("{}/{}", question.registry, question.repository), digest.to_string());
+        if let Some(about) = known().get(&key).cloned() {
+            return Ok(about);
+        }
+        let about = self.read_about(question, body, authorization).await?;
+        let mut known = known();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, about.clone());
+        Ok(about)
     }
 
     /// From the manifest, or that of one platform where there are several, to the configuration.
-    async fn labels(
+    async fn read_about(
         &self,
         question: &Question,
         body: &[u8],
         authorization: Option<&HeaderValue>,
-    ) -> Result<BTreeMap<String, String>, LookupError> {
+    ) -> Result<About, LookupError> {
         let unfit = |what: String| LookupError::malformed(&question.registry, what);
-        let config = match labels::next(body).map_err(unfit)? {
-            labels::Next::Config(config) => config,
-            labels::Next::Manifest(digest) => {
+        let (config, platforms) = match labels::next(body).map_err(unfit)? {
+            labels::Next::Config(config) => (config, None),
+            labels::Next::Manifest(digest, platforms) => {
                 let response = self.request_manifest(Method::GET, question, &digest, authorization).await?;
                 if Self::check(question, &response)?.is_some() {
                     return Err(unfit("it shows the index of an image and refuses one of its manifests".to_owned()));
                 }
                 match labels::next(&read_manifest(question, response).await?.1).map_err(unfit)? {
-                    labels::Next::Config(config) => config,
-                    labels::Next::Manifest(_) => return Err(unfit("an index of the image names another index".to_owned())),
+                    labels::Next::Config(config) => (config, Some(platforms).filter(|platforms| !platforms.is_empty())),
+                    labels::Next::Manifest(..) => return Err(unfit("an index of the image names another index".to_owned())),
                 }
             }
         };
@@ -227,7 +269,8 @@ impl RegistryClient {
         if Digest::parse(&config).is_ok_and(|stated| stated.algorithm() == computed.algorithm() && stated != computed) {
             return Err(unfit("the configuration of the image does not match its digest".to_owned()));
         }
-        labels::read(&body).map_err(unfit)
+        let about = labels::read(&body).map_err(unfit)?;
+        Ok(About { platforms: platforms.unwrap_or(about.platforms), ..about })
     }
 
     /// HEAD, which costs no pull on Docker Hub; GET where the answer to that has no digest.

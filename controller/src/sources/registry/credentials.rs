@@ -30,6 +30,8 @@ pub(super) const LARGEST_CONFIG: usize = 1024 * 1024;
 pub enum Source {
     PullSecret(String),
     ControllerFile,
+    /// A token of ECR, for whoever the Environment says.
+    Aws,
 }
 
 impl fmt::Display for Source {
@@ -37,6 +39,7 @@ impl fmt::Display for Source {
         match self {
             Self::PullSecret(name) => write!(f, "pull secret {name:?}"),
             Self::ControllerFile => f.write_str("the controller's credentials file"),
+            Self::Aws => f.write_str("a token of ECR"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::credentials::Source;
+use crate::sources::lookup::Failure;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
@@ -54,16 +55,17 @@ impl fmt::Display for Tried {
 }
 
 impl LookupError {
-    pub(super) fn unreachable(what: impl Into<String>) -> Self {
-        Self::Unreachable { what: what.into(), retry_after: None }
-    }
-
     pub(super) fn malformed(registry: &str, what: impl Into<String>) -> Self {
         Self::Malformed { registry: registry.to_owned(), what: what.into() }
     }
+}
 
-    /// Label of a metric, reason of an event.
-    pub fn category(&self) -> &'static str {
+impl Failure for LookupError {
+    fn unreachable(what: String) -> Self {
+        Self::Unreachable { what, retry_after: None }
+    }
+
+    fn category(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "NotFound",
             Self::Denied { .. } => "Denied",
@@ -73,13 +75,11 @@ impl LookupError {
         }
     }
 
-    /// Time may heal it without anybody doing anything.
-    pub fn is_transient(&self) -> bool {
+    fn is_transient(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Unreachable { .. })
     }
 
-    /// How long the registry wants to be left alone.
-    pub fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after, .. } | Self::Unreachable { retry_after, .. } => *retry_after,
             Self::NotFound { .. } | Self::Denied { .. } | Self::Malformed { .. } => None,
@@ -147,7 +147,7 @@ mod tests {
             LookupError::Denied { repository: "r".into(), tried: vec![], remarks: vec![] },
             LookupError::malformed("r", "x"),
             LookupError::Throttled { registry: "r".into(), retry_after: None },
-            LookupError::unreachable("x"),
+            LookupError::unreachable("x".to_owned()),
         ];
         let transient: Vec<_> = errors.iter().filter(|error| error.is_transient()).map(LookupError::category).collect();
         assert_eq!(transient, ["Throttled", "Unreachable"]);

@@ -1,8 +1,8 @@
-//! From the documents of an image to its labels.
+//! From the documents of an image to what it says of itself: its labels, and which machines it is built for.
 //!
-//! In: manifests and a configuration, as bytes. Out: the digest of the next document, or the labels. Never here: requests.
+//! In: manifests and a configuration, as bytes. Out: the digest of the next document, or what is said. Never here: requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -10,8 +10,16 @@ use serde::Deserialize;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Config(String),
-    /// Of an index: the manifest of one platform. Builds put the same labels on all of them.
-    Manifest(String),
+    /// Of an index: the manifest of one platform, and all platforms. Builds put the same labels on all of them.
+    Manifest(String, BTreeSet<String>),
+}
+
+/// What an image says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) labels: BTreeMap<String, String>,
+    /// As in `linux/arm64`; empty when it does not say.
+    pub(super) platforms: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,12 +40,26 @@ struct Descriptor {
 struct Platform {
     #[serde(default)]
     os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+impl Platform {
+    fn name(&self) -> Option<String> {
+        let parts = [Some(&self.os), Some(&self.architecture), self.variant.as_ref()];
+        let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).map(String::as_str).collect();
+        (parts.len() > 1 && self.os != "unknown").then(|| parts.join("/"))
+    }
 }
 
 #[derive(Deserialize)]
 struct Configuration {
     #[serde(default)]
     config: Option<Inner>,
+    #[serde(flatten)]
+    platform: Platform,
 }
 
 #[derive(Deserialize)]
@@ -54,13 +76,16 @@ pub(super) fn next(body: &[u8]) -> Result<Next, String> {
     // Attestations are listed beside the platforms, as those of an unknown system.
     let runs = |it: &&Descriptor| it.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
     let first = document.manifests.iter().find(runs).ok_or("the index of the image names no manifest")?;
-    checked(first.digest.clone()).map(Next::Manifest)
+    let platforms = document.manifests.iter().filter_map(|it| it.platform.as_ref()?.name()).collect();
+    Ok(Next::Manifest(checked(first.digest.clone())?, platforms))
 }
 
-pub(super) fn read(body: &[u8]) -> Result<BTreeMap<String, String>, String> {
+/// From the configuration of one platform.
+pub(super) fn read(body: &[u8]) -> Result<About, String> {
     let configuration: Configuration =
         serde_json::from_slice(body).map_err(|_| "it is not the JSON of an image's configuration".to_owned())?;
-    Ok(configuration.config.and_then(|inner| inner.labels).unwrap_or_default())
+    let labels = configuration.config.and_then(|inner| inner.labels).unwrap_or_default();
+    Ok(About { labels, platforms: configuration.platform.name().into_iter().collect() })
 }
 
 /// It becomes part of an address.
@@ -84,11 +109,12 @@ mod tests {
         let manifest = format!(r#"{{"config": {{"digest": "{}"}}, "layers": []}}"#, digest('a'));
         assert_eq!(next(manifest.as_bytes()), Ok(Next::Config(digest('a'))));
         let index = format!(
-            r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "unknown"}}}}, {{"digest": "{}", "platform": {{"os": "linux"}}}}]}}"#,
+            r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "unknown", "architecture": "unknown"}}}},
+                {{"digest": "{}", "platform": {{"os": "linux", "architecture": "arm64", "variant": "v8"}}}}]}}"#,
             digest('b'),
             digest('c')
         );
-        assert_eq!(next(index.as_bytes()), Ok(Next::Manifest(digest('c'))));
+        assert_eq!(next(index.as_bytes()), Ok(Next::Manifest(digest('c'), ["linux/arm64/v8".to_owned()].into())));
     }
 
     #[test]
@@ -100,9 +126,16 @@ mod tests {
 
     #[test]
     fn labels_may_be_absent() {
-        let labels = |body: &str| read(body.as_bytes()).unwrap().len();
+        let labels = |body: &str| read(body.as_bytes()).unwrap().labels.len();
         assert_eq!(labels(r#"{"config": {"Labels": {"a": "b"}}}"#), 1);
         assert_eq!((labels(r#"{"config": {"Labels": null}}"#), labels(r#"{"config": {}}"#), labels("{}")), (0, 0, 0));
         assert!(read(b"x").is_err());
+    }
+
+    #[test]
+    fn a_configuration_says_what_it_is_built_for() {
+        let platforms = |body: &str| read(body.as_bytes()).unwrap().platforms;
+        assert_eq!(platforms(r#"{"os": "linux", "architecture": "amd64", "config": {}}"#), ["linux/amd64".to_owned()].into());
+        assert!(platforms("{}").is_empty());
     }
 }

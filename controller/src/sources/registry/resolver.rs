@@ -2,8 +2,8 @@
 //!
 //! In: a question. Out: its digest, or an error that says which credentials were tried. Never here: HTTP, repetition.
 //!
-//! Order: the pull secrets that match, the controller's file, nobody. The next one is tried after a 401 or 403 only; any
-//! other answer is the answer.
+//! Order: the pull secrets that match, at ECR a token of AWS, the controller's file, nobody. The next one is tried after a 401 or 403
+//! only; any other answer is the answer.
 
 use std::sync::Arc;
 
@@ -12,9 +12,11 @@ use futures::future::BoxFuture;
 use super::client::{First, RegistryClient};
 use super::credential_file::CredentialFile;
 use super::credentials::{Keyring, Login, Source};
+use super::ecr::{EcrLogins, EcrRefusal};
 use super::error::{LookupError, Tried};
 use super::pull_secrets::PullSecrets;
 use super::{Described, Fetch, Question};
+use crate::sources::lookup::Failure as _;
 
 /// Each costs up to three requests within one deadline.
 const MOST_LOGINS: usize = 8;
@@ -24,6 +26,7 @@ pub struct Resolver {
     client: RegistryClient,
     file: Option<CredentialFile>,
     pull_secrets: Option<Arc<dyn PullSecrets>>,
+    ecr: Option<Arc<dyn EcrLogins>>,
 }
 
 /// What can be tried, and what cannot.
@@ -36,7 +39,13 @@ struct Logins {
 impl Resolver {
     /// Without `pull_secrets` all namespaces ask with the same credentials, and share their answers.
     pub fn new(client: RegistryClient, file: Option<CredentialFile>, pull_secrets: Option<Arc<dyn PullSecrets>>) -> Self {
-        Self { client, file, pull_secrets }
+        Self { client, file, pull_secrets, ecr: None }
+    }
+
+    /// Registries of AWS are read with the identity of the Environment.
+    #[must_use]
+    pub fn with_ecr(self, ecr: Option<Arc<dyn EcrLogins>>) -> Self {
+        Self { ecr, ..self }
     }
 
     async fn resolve(&self, question: &Question) -> Result<Described, LookupError> {
@@ -70,6 +79,15 @@ impl Resolver {
                 match Keyring::parse(secret.format, secret.bytes.reveal(), &source) {
                     Ok(keyring) => found.add(&keyring, question),
                     Err(error) => found.remarks.push(format!("{source} {error}")),
+                }
+            }
+        }
+        if let (Some(ecr), Some(scope)) = (&self.ecr, &question.aws) {
+            match ecr.login(scope, &question.registry).await {
+                Ok(login) => found.logins.push(Login { source: Source::Aws, username: login.username, password: login.password }),
+                Err(EcrRefusal::Denied(why)) => found.remarks.push(format!("AWS gives no token for it: {why}")),
+                Err(EcrRefusal::Unreachable(why)) => {
+                    return Err(LookupError::unreachable(format!("AWS gives no token for {}: {why}", question.registry)));
                 }
             }
         }

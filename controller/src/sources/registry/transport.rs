@@ -3,7 +3,7 @@
 //! In: requests. Out: responses with a bounded body, or what went wrong in words that do not change from attempt to
 //! attempt. Never here: what a manifest or a token is, credentials other than a header that is passed through.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 
 use super::error::LookupError;
+use crate::sources::lookup::Failure as _;
 
 /// A host that does not accept within this time is down or behind a firewall that swallows packets.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -24,16 +25,24 @@ const IDLE_CONNECTIONS: usize = 2;
 /// Registries redirect at most from one spelling of a path to another.
 const MOST_REDIRECTS: usize = 3;
 
-/// Which hosts are spoken to without TLS: loopback, and those that the installation names.
+/// Which hosts are spoken to without TLS: loopback, and those that the installation names; and which are reached elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct PlainHttp {
     hosts: BTreeSet<String>,
+    elsewhere: BTreeMap<String, String>,
 }
 
 impl PlainHttp {
     /// `host` or `host:port`; without a port, every port of that host.
     pub fn new(hosts: impl IntoIterator<Item = String>) -> Self {
-        Self { hosts: hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect() }
+        Self { hosts: hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect(), elsewhere: BTreeMap::new() }
+    }
+
+    /// These registries are reached at another `host[:port]` than their name says.
+    #[must_use]
+    pub fn reached_at(mut self, elsewhere: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.elsewhere.extend(elsewhere);
+        self
     }
 
     pub(super) fn allows(&self, registry: &str) -> bool {
@@ -89,9 +98,10 @@ impl Transport {
 
     /// The address of a path at a registry. The parts come from a checked reference.
     pub(super) fn address(&self, registry: &str, path: &str) -> Result<Url, LookupError> {
-        let scheme = if self.plain.allows(registry) { "http" } else { "https" };
         // Docker Hub answers under another name than it has.
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+        let host = self.plain.elsewhere.get(registry).map_or(host, String::as_str);
+        let scheme = if self.plain.allows(host) { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{host}{path}")).map_err(|error| LookupError::malformed(registry, error.to_string()))
     }
 

@@ -102,7 +102,8 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         read_pull_secrets: false,
         plain_http_registries: Vec::new(),
         fetch: Some(Arc::new(Registry)),
-        parameters: None,
+        registries_elsewhere: Vec::new(),
+        cloud: None,
         lease: None,
         seed: 1,
         policy: Policy::default(),
@@ -176,7 +177,7 @@ fn as_stored(object: Value, kind: &str, index: usize) -> Value {
     metadata.insert("name".into(), json!(format!("wild-{index}")));
     metadata.insert("uid".into(), json!(format!("wild-{kind}-{index}")));
     metadata.insert("resourceVersion".into(), json!("50"));
-    if ["namespaces", "environments"].contains(&kind) {
+    if ["namespaces", "environments", "nodes"].contains(&kind) {
         metadata.remove("namespace");
     } else {
         metadata.insert("namespace".into(), json!(WILD));

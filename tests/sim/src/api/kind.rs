@@ -34,7 +34,7 @@ const PLAIN: Kind = Kind {
 
 const CUSTOM: Kind = Kind { group: "bascule.dev", version: "v1alpha1", status: true, generation: true, custom: true, ..PLAIN };
 
-pub(crate) static KINDS: [Kind; 16] = [
+pub(crate) static KINDS: [Kind; 17] = [
     Kind { full: "namespaces", plural: "namespaces", kind: "Namespace", namespaced: false, status: true, ..PLAIN },
     Kind { full: "services", plural: "services", kind: "Service", status: true, ..PLAIN },
     Kind { full: "pods", plural: "pods", kind: "Pod", status: true, generation: true, ..PLAIN },
@@ -81,6 +81,7 @@ pub(crate) static KINDS: [Kind; 16] = [
         ..PLAIN
     },
     Kind { full: "coordination.k8s.io/leases", group: "coordination.k8s.io", plural: "leases", kind: "Lease", ..PLAIN },
+    Kind { full: "nodes", plural: "nodes", kind: "Node", namespaced: false, ..PLAIN },
     Kind { full: "bascule.dev/releases", plural: "releases", kind: "Release", scale: true, ..CUSTOM },
     Kind {
         full: "bascule.dev/environments",

@@ -1,11 +1,15 @@
 //! The hub under paused time, with a registry that is a script.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bascule_core::image::{Digest, Reference};
-use futures::future::BoxFuture;
+use bascule_core::sources::{Scope, Wish};
+use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep};
 
 use super::*;
 
@@ -83,14 +87,15 @@ fn scene(script: Script) -> Scene {
     let start = Instant::now();
     *script.start.lock().unwrap() = Some(start);
     let wiring = Wiring {
-        fetch: Arc::clone(&script) as Arc<dyn Fetch>,
+        fetch: Arc::new(Answering(Arc::clone(&script) as Arc<dyn Fetch>)),
         now: Arc::new(move || Timestamp::UNIX_EPOCH + start.elapsed()),
         fraction: Arc::new(|| 0.0),
         changed: Arc::new(move |key| {
             let _ = tell.send(key);
         }),
     };
-    Scene { hub: RegistryHub::new(wiring), script, told }
+    let per_namespace = script.per_namespace;
+    Scene { hub: RegistryHub::new(wiring, per_namespace), script, told }
 }
 
 fn digest() -> Digest {
@@ -98,15 +103,20 @@ fn digest() -> Digest {
 }
 
 fn image(text: &str) -> ImageRequest {
-    ImageRequest { reference: Reference::parse(text).unwrap(), access: Access::of_pods("shop", [], None), labels: false }
+    ImageRequest {
+        reference: Reference::parse(text).unwrap(),
+        access: Access::of_pods("shop", [], None),
+        aws: Scope::default(),
+        wish: Wish::Digest,
+    }
 }
 
 fn resolved() -> Answer {
-    Answer::Resolved(digest().into())
+    Answer::Found(digest().into())
 }
 
 fn refused() -> LookupError {
-    LookupError::unreachable("ghcr.io cannot be reached: connection refused")
+    LookupError::Unreachable { what: "ghcr.io cannot be reached: connection refused".into(), retry_after: None }
 }
 
 impl Scene {
@@ -228,8 +238,8 @@ async fn never_more_than_eight_lookups_run_and_a_dead_registry_does_not_take_the
     sleep(Duration::from_secs(5)).await;
     assert_eq!(scene.script.most.load(Ordering::SeqCst), 8);
     let counts = scene.hub.counts();
-    assert_eq!((counts.resolved, counts.pending), (80, 40));
-    assert_eq!(counts.attempts, BTreeMap::from([("Resolved", 80)]));
+    assert_eq!((counts.found, counts.pending), (80, 40));
+    assert_eq!(counts.attempts, BTreeMap::from([("Found", 80)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,7 +261,7 @@ async fn a_release_that_moves_on_to_another_tag_lets_go_of_the_former_one() {
     assert_eq!(scene.told.recv().await, Some("web"));
     assert_eq!(scene.ask("web", &["ghcr.io/shop/web:v2"]), [Answer::Pending]);
     assert_eq!(scene.told.recv().await, Some("web"));
-    assert_eq!(scene.hub.counts().resolved, 1);
+    assert_eq!(scene.hub.counts().found, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,4 +274,39 @@ async fn with_the_hub_its_lookups_end() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(script.running.load(Ordering::SeqCst), 0);
     assert_eq!(Arc::strong_count(&script), 1);
+}
+
+fn watched(text: &str) -> ImageRequest {
+    ImageRequest { wish: Wish::Watch, ..image(text) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pinned_tag_is_looked_at_once_in_a_while_and_told_when_it_moves() {
+    let moved = Digest::from_sha256([8; 32]);
+    let mut scene = scene(Script::answers([Ok(digest()), Ok(digest()), Ok(moved.clone())]));
+    let request = [watched("ghcr.io/shop/web:v1")];
+    assert_eq!(scene.hub.ask(&"web", &request), [Answer::Pending]);
+    assert_eq!(scene.told.recv().await, Some("web"));
+    assert_eq!(scene.told.recv().await, Some("web"));
+    assert_eq!(scene.hub.ask(&"web", &request), [Answer::Found(moved.into())]);
+    let times = scene.script.times();
+    assert!(times.len() == 3 && times[2] - times[1] >= 600, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_looks_at_what_is_watched_or_missing_at_once() {
+    let gone = || LookupError::NotFound { repository: "ghcr.io/shop/web".into(), tag: "v1".into() };
+    let mut scene = scene(Script::answers([Err(gone()), Err(gone()), Err(gone()), Err(gone()), Err(gone())]));
+    scene.ask("web", &["ghcr.io/shop/web:v1"]);
+    assert_eq!(scene.told.recv().await, Some("web"));
+    sleep(Duration::from_secs(40)).await;
+    let before = scene.script.times().len();
+    scene.hub.hint("shop/web", Some("v2"));
+    scene.hub.hint("shop/other", None);
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(scene.script.times().len(), before);
+    scene.hub.hint("shop/web", Some("v1"));
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(scene.script.times().len(), before + 1);
+    assert_eq!(scene.told.recv().await, Some("web"), "and it is there");
 }

@@ -8,7 +8,9 @@ use bascule_core::image::Digest;
 use super::super::credentials::ConfigFormat;
 use super::super::fake_registry::{Door, FakeRegistry, Manifest, digest_of};
 use super::super::pull_secrets::{PullSecretConfig, PullSecretsFound, PullSecretsUnread};
-use super::super::{Access, Hidden, PlainHttp};
+use super::super::{Access, EcrLogin, Hidden, PlainHttp};
+use bascule_core::sources::{Scope, Wish};
+
 use super::*;
 
 /// Pull secrets of a test: name, host, user, password.
@@ -45,7 +47,7 @@ fn with_secrets(secrets: &[(&str, &str, &str, &str)]) -> Resolver {
 
 fn question(registry: &FakeRegistry, tag: &str) -> Question {
     let access = Access::PullSecrets { namespace: "shop".into(), names: BTreeSet::from(["regcred".into()]) };
-    Question { registry: registry.place(), repository: "shop/web".into(), tag: tag.into(), access, labels: false }
+    Question { registry: registry.place(), repository: "shop/web".into(), tag: tag.into(), access, aws: None, wish: Wish::Digest }
 }
 
 async fn registry(door: Door) -> FakeRegistry {
@@ -89,7 +91,8 @@ fn hold_labelled(registry: &FakeRegistry, name: &str, config: &str) -> Digest {
     registry.hold_blob(config);
     let manifest = format!(r#"{{"config": {{"digest": "{}"}}, "layers": []}}"#, digest_of(config));
     registry.hold(&format!("shop/web:{}", digest_of(&manifest)), Manifest::new(&manifest));
-    let index = format!(r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "linux"}}}}]}}"#, digest_of(&manifest));
+    let platform = r#"{"os": "linux", "architecture": "arm64"}"#;
+    let index = format!(r#"{{"manifests": [{{"digest": "{}", "platform": {platform}}}]}}"#, digest_of(&manifest));
     registry.hold(name, Manifest::new(&index));
     digest_of(&index)
 }
@@ -97,7 +100,7 @@ fn hold_labelled(registry: &FakeRegistry, name: &str, config: &str) -> Digest {
 const CONFIG: &str = r#"{"config": {"Labels": {"build": "7"}}}"#;
 
 fn labels_of(registry: &FakeRegistry, tag: &str) -> Question {
-    Question { labels: true, ..question(registry, tag) }
+    Question { wish: Wish::Order, ..question(registry, tag) }
 }
 
 #[tokio::test]
@@ -107,9 +110,66 @@ async fn labels_are_found_behind_an_index_with_the_same_credential() {
     let resolver = with_secrets(&[("regcred", &registry.place(), "ada", "s3cret")]);
     let found = resolver.describe(&labels_of(&registry, "v7")).await.unwrap();
     assert_eq!((found.digest, found.labels), (digest, [("build".to_owned(), "7".to_owned())].into()));
+    assert_eq!(found.platforms, ["linux/arm64".to_owned()].into());
     let log = registry.log();
     assert_eq!(log.len(), 4, "{log:?}");
     assert!(log[3].starts_with("GET /v2/shop/web/blobs/sha256:") && log[3].ends_with("Basic"), "{log:?}");
+}
+
+#[tokio::test]
+async fn what_a_digest_says_is_read_once() {
+    let registry = registry(Door::Open).await;
+    hold_labelled(&registry, "shop/web:v7", CONFIG);
+    let resolver = openly();
+    let first = resolver.describe(&labels_of(&registry, "v7")).await.unwrap();
+    assert_eq!(registry.log().len(), 3);
+    assert_eq!(resolver.describe(&labels_of(&registry, "v7")).await, Ok(first));
+    assert_eq!(registry.log(), ["GET /v2/shop/web/manifests/v7"], "whether it may be read is asked each time");
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_tell_what_it_is_is_still_one() {
+    let registry = registry(Door::Open).await;
+    let digest = hold_labelled(&registry, "shop/web:v7", "no configuration");
+    let about = Question { wish: Wish::About, ..question(&registry, "v7") };
+    assert_eq!(openly().describe(&about).await, Ok(digest.into()));
+    assert!(openly().describe(&labels_of(&registry, "v7")).await.is_err(), "unless an order depends on it");
+}
+
+const ECR: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
+/// AWS, as far as registries go.
+struct Tokens(Result<&'static str, EcrRefusal>);
+
+impl EcrLogins for Tokens {
+    fn login<'a>(&'a self, scope: &'a Scope, registry: &'a str) -> BoxFuture<'a, Result<EcrLogin, EcrRefusal>> {
+        assert_eq!((scope.role_arn.as_deref(), registry), (Some("reader"), ECR));
+        let login = |password: &str| EcrLogin { username: Hidden::new("AWS".into()), password: Hidden::new(password.into()) };
+        let answer = self.0.clone().map(login);
+        Box::pin(async move { answer })
+    }
+}
+
+async fn at_ecr(tokens: Result<&'static str, EcrRefusal>) -> Result<Described, LookupError> {
+    let registry = registry(Door::Basic { user: "AWS", password: "token" }).await;
+    let places = PlainHttp::default().reached_at([(ECR.to_owned(), registry.place())]);
+    let resolver = Resolver::new(RegistryClient::new(places).unwrap(), None, None).with_ecr(Some(Arc::new(Tokens(tokens))));
+    let aws = Some(Scope { role_arn: Some("reader".into()), ..Scope::default() });
+    resolver.describe(&Question { registry: ECR.into(), aws, ..question(&registry, "v1") }).await
+}
+
+#[tokio::test]
+async fn registries_of_aws_are_read_with_a_token_of_the_environments_role() {
+    assert_eq!(at_ecr(Ok("token")).await, Ok(digest_of("one").into()));
+    let denied = at_ecr(Err(EcrRefusal::Denied("AccessDeniedException: not authorized".into()))).await.unwrap_err();
+    assert_eq!(
+        denied.to_string(),
+        format!(
+            "reading {ECR}/shop/web is denied without credentials; AWS gives no token for it: AccessDeniedException: not authorized"
+        )
+    );
+    let away = at_ecr(Err(EcrRefusal::Unreachable("no answer in time".into()))).await.unwrap_err();
+    assert!(away.is_transient() && away.to_string().contains("no answer in time"), "{away}");
 }
 
 #[tokio::test]
@@ -293,7 +353,9 @@ async fn an_api_server_that_does_not_show_the_pull_secrets_is_not_taken_for_ther
     let error = resolver.describe(&question(&registry, "v1")).await.unwrap_err();
     assert_eq!(
         error,
-        LookupError::unreachable("the pull secrets of namespace \"shop\" could not be read: the API server does not answer")
+        LookupError::unreachable(
+            "the pull secrets of namespace \"shop\" could not be read: the API server does not answer".into()
+        )
     );
     assert!(error.is_transient());
 }

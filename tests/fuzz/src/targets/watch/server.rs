@@ -24,7 +24,7 @@ struct Kind {
     version: &'static str,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind { plural: "releases", name: "Release", version: "bascule.dev/v1alpha1" },
     Kind { plural: "operations", name: "Operation", version: "bascule.dev/v1alpha1" },
     Kind { plural: "environments", name: "Environment", version: "bascule.dev/v1alpha1" },
@@ -33,6 +33,7 @@ const KINDS: [Kind; 8] = [
     Kind { plural: "services", name: "Service", version: "v1" },
     Kind { plural: "endpointslices", name: "EndpointSlice", version: "discovery.k8s.io/v1" },
     Kind { plural: "namespaces", name: "Namespace", version: "v1" },
+    Kind { plural: "nodes", name: "Node", version: "v1" },
 ];
 
 /// The plural that a name stands for; the first kind where it stands for none.

@@ -1,24 +1,24 @@
 //! Who asks what, and what is known: the memory of the hub, without tasks, time or network.
 //!
-//! In: questions with the key that asks them, outcomes of lookups. Out: what to start, whom to tell. Never here: I/O; an
-//! answer that replaces a digest (a tag is resolved once for as long as anybody holds on to the question).
+//! In: questions with the key that asks them, outcomes of lookups. Out: what to start, whom to tell. Never here: I/O; an answer that
+//! replaces another (what was found once stays for as long as anybody holds on to the question), but for a question that watches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Answer, Described, LookupError, Question};
+use super::{Answer, Failure as _, Kind, Question as _};
 
 /// `K` is the key of an asker; `T` keeps a lookup going for as long as it is held.
-pub(super) struct Book<K, T> {
-    entries: BTreeMap<Question, Entry<K, T>>,
-    asked: BTreeMap<K, BTreeSet<Question>>,
+pub(super) struct Book<K, T, W: Kind> {
+    entries: BTreeMap<W::Question, Entry<K, T, W>>,
+    asked: BTreeMap<K, BTreeSet<W::Question>>,
     last_ticket: u64,
 }
 
-struct Entry<K, T> {
+struct Entry<K, T, W: Kind> {
     askers: BTreeSet<K>,
-    answer: Answer,
+    answer: Answer<W::Found>,
     failures: u32,
     /// Tells the lookup of this entry from one that was started for an earlier entry of the same question.
     ticket: u64,
@@ -30,20 +30,20 @@ struct Entry<K, T> {
 pub(super) struct Recorded<K> {
     /// Those who were told something else before.
     pub(super) tell: Vec<K>,
-    /// Failures in a row; 0 when it is resolved.
+    /// Failures in a row; 0 when it is found.
     pub(super) failures: u32,
 }
 
-impl<K, T> Default for Book<K, T> {
+impl<K, T, W: Kind> Default for Book<K, T, W> {
     fn default() -> Self {
         Self { entries: BTreeMap::new(), asked: BTreeMap::new(), last_ticket: 0 }
     }
 }
 
-impl<K: Clone + Ord, T> Book<K, T> {
+impl<K: Clone + Ord, T, W: Kind> Book<K, T, W> {
     /// From now on `key` asks exactly these questions; what it asked before and does not ask now is let go.
     /// `start` is called for each question that nobody else asks already.
-    pub(super) fn ask(&mut self, key: &K, questions: &BTreeSet<Question>, mut start: impl FnMut(&Question, u64) -> T) {
+    pub(super) fn ask(&mut self, key: &K, questions: &BTreeSet<W::Question>, mut start: impl FnMut(&W::Question, u64) -> T) {
         if self.asked.get(key).is_some_and(|before| before == questions)
             || (questions.is_empty() && !self.asked.contains_key(key))
         {
@@ -71,7 +71,7 @@ impl<K: Clone + Ord, T> Book<K, T> {
         }
     }
 
-    fn let_go(&mut self, key: &K, question: &Question) {
+    fn let_go(&mut self, key: &K, question: &W::Question) {
         if let Some(entry) = self.entries.get_mut(question) {
             entry.askers.remove(key);
             if entry.askers.is_empty() {
@@ -80,30 +80,32 @@ impl<K: Clone + Ord, T> Book<K, T> {
         }
     }
 
-    pub(super) fn answer(&self, question: &Question) -> Answer {
+    pub(super) fn answer(&self, question: &W::Question) -> Answer<W::Found> {
         self.entries.get(question).map_or(Answer::Pending, |entry| entry.answer.clone())
     }
 
     /// None when nobody waits for this outcome any more.
     pub(super) fn record(
         &mut self,
-        question: &Question,
+        question: &W::Question,
         ticket: u64,
-        outcome: Result<&Described, &LookupError>,
+        outcome: Result<&W::Found, &W::Error>,
         now: Timestamp,
     ) -> Option<Recorded<K>> {
         let entry = self.entries.get_mut(question).filter(|entry| entry.ticket == ticket && entry.lookup.is_some())?;
         let answer = match outcome {
-            Ok(described) => {
+            Ok(found) => {
                 entry.failures = 0;
-                entry.lookup = None;
-                Answer::Resolved(described.clone())
+                if !question.watches() {
+                    entry.lookup = None;
+                }
+                Answer::Found(found.clone())
             }
             Err(error) => {
                 entry.failures = entry.failures.saturating_add(1);
                 let since = match entry.answer {
                     Answer::Failed { since, .. } => since,
-                    Answer::Pending | Answer::Resolved(_) => now,
+                    Answer::Pending | Answer::Found(_) => now,
                 };
                 Answer::Failed { why: error.to_string(), category: error.category(), transient: error.is_transient(), since }
             }
@@ -113,12 +115,17 @@ impl<K: Clone + Ord, T> Book<K, T> {
         Some(Recorded { tell, failures: entry.failures })
     }
 
-    /// How many questions are pending, resolved, failed.
+    /// Those of the lookups that go on.
+    pub(super) fn lookups(&self, meant: impl Fn(&W::Question) -> bool) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter(move |(question, _)| meant(question)).filter_map(|(_, entry)| entry.lookup.as_ref())
+    }
+
+    /// How many questions are pending, found, failed.
     pub(super) fn count(&self) -> (usize, usize, usize) {
-        self.entries.values().fold((0, 0, 0), |(pending, resolved, failed), entry| match entry.answer {
-            Answer::Pending => (pending + 1, resolved, failed),
-            Answer::Resolved(_) => (pending, resolved + 1, failed),
-            Answer::Failed { .. } => (pending, resolved, failed + 1),
+        self.entries.values().fold((0, 0, 0), |(pending, found, failed), entry| match entry.answer {
+            Answer::Pending => (pending + 1, found, failed),
+            Answer::Found(_) => (pending, found + 1, failed),
+            Answer::Failed { .. } => (pending, found, failed + 1),
         })
     }
 }
@@ -127,10 +134,12 @@ impl<K: Clone + Ord, T> Book<K, T> {
 mod tests {
     use bascule_core::image::Digest;
 
-    use super::super::Access;
-    use super::*;
+    use bascule_core::sources::Wish;
 
-    type Notes = Book<&'static str, u64>;
+    use super::*;
+    use crate::sources::registry::{Access, Described, Images, LookupError, Question};
+
+    type Notes = Book<&'static str, u64, Images>;
 
     const THEN: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -140,7 +149,8 @@ mod tests {
             repository: "shop/web".into(),
             tag: tag.into(),
             access: Access::Controller,
-            labels: false,
+            aws: None,
+            wish: Wish::Digest,
         }
     }
 
@@ -171,7 +181,7 @@ mod tests {
 
         let recorded = book.record(&question("v1"), 1, Ok(&digest(1)), THEN).unwrap();
         assert_eq!(recorded, Recorded { tell: vec!["a", "b"], failures: 0 });
-        assert_eq!(book.answer(&question("v1")), Answer::Resolved(digest(1)));
+        assert_eq!(book.answer(&question("v1")), Answer::Found(digest(1)));
     }
 
     #[test]
@@ -182,7 +192,7 @@ mod tests {
         assert_eq!(book.record(&question("v1"), 1, Ok(&digest(2)), THEN), None);
         assert_eq!(ask(&mut book, "b", &["v1"]), [0_u64; 0]);
         book.forget(&"a");
-        assert_eq!(book.answer(&question("v1")), Answer::Resolved(digest(1)));
+        assert_eq!(book.answer(&question("v1")), Answer::Found(digest(1)));
     }
 
     #[test]
@@ -211,7 +221,7 @@ mod tests {
     fn the_same_failure_again_is_counted_but_not_told_again() {
         let mut book = Notes::default();
         ask(&mut book, "a", &["v1"]);
-        let refused = LookupError::unreachable("ghcr.io: connection refused");
+        let refused = LookupError::Unreachable { what: "ghcr.io: connection refused".into(), retry_after: None };
         let gone = LookupError::NotFound { repository: "ghcr.io/shop/web".into(), tag: "v1".into() };
 
         let first = book.record(&question("v1"), 1, Err(&refused), later(5)).unwrap();
@@ -233,5 +243,15 @@ mod tests {
             book.record(&question("v1"), 1, Ok(&digest(1)), later(30)).unwrap(),
             Recorded { tell: vec!["a"], failures: 0 }
         );
+    }
+
+    #[test]
+    fn a_question_that_watches_goes_on_and_tells_what_changes() {
+        let watch = Question { wish: Wish::Watch, ..question("v1") };
+        let mut book = Notes::default();
+        book.ask(&"a", &BTreeSet::from([watch.clone()]), |_, ticket| ticket);
+        let mut record = |byte| book.record(&watch, 1, Ok(&digest(byte)), THEN).unwrap().tell;
+        assert_eq!((record(1), record(1), record(2)), (vec!["a"], vec![], vec!["a"]));
+        assert_eq!(book.lookups(|_| true).count(), 1);
     }
 }

@@ -1,0 +1,159 @@
+//! Images: from `[registry/]repository[:tag][@digest]` to a digest.
+
+use std::collections::BTreeSet;
+
+use bascule_crds::{ImageSource, ParameterRecord, ReleaseSpec, Resolve, ResolvedArtifact};
+
+use super::{
+    ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, Watched, Wish, known,
+    order::of_build,
+    origin::{Origin, origin},
+    setting::{Pointer, Setting},
+};
+use crate::{
+    image::{Reference, ReferenceError},
+    observed::{Answer, Image},
+};
+
+pub(super) fn lead(
+    setting: &Setting<'_>,
+    place: &Place<'_>,
+    source: &ImageSource,
+    pointer: &Pointer<'_>,
+) -> Result<Pointed, Obstacle> {
+    let path = place.pointer();
+    let text = full(setting, source, pointer);
+    let reference: Reference = text.parse().map_err(|error: ReferenceError| match &pointer.record {
+        // What is secret is not repeated.
+        Some(record) => {
+            let what = if pointer.secure { error.fault().to_string() } else { error.to_string() };
+            Obstacle::Wrong("ValueInvalid", format!("{path}: version {} of {}: {what}", record.version, record.name))
+        }
+        None => Obstacle::Wrong("SpecInvalid", format!("{path}: {error}")),
+    })?;
+    let image = format!("{}/{}", reference.registry(), reference.repository());
+    setting.permits("images", &image, &image, &path)?;
+
+    let by = source.order.as_ref().map(|order| &order.label);
+    let digest = reference.digest().map(ToString::to_string);
+    if source.resolve == Resolve::Never || (digest.is_some() && by.is_none()) {
+        let tag = reference.tag().map(ToOwned::to_owned);
+        let Origin { commit, repository } = origin(&text, None);
+        let resolved = ResolvedArtifact {
+            name: place.artifact.name.clone(),
+            image: Some(text.clone()),
+            reference: text,
+            parameter: pointer.record.clone(),
+            tag,
+            digest,
+            commit,
+            repository,
+            ..ResolvedArtifact::default()
+        };
+        return Ok(Pointed::At { resolved: Box::new(resolved), watched: None });
+    }
+    let pinned = known(setting, place, &text, pointer.record.as_ref(), by).filter(|known| known.digest.is_some());
+    if let Some(pinned) = pinned {
+        let watched = reference.open_tag().is_some().then_some(Watched::Tag(reference));
+        return Ok(Pointed::At { resolved: Box::new(pinned.clone()), watched });
+    }
+    let wish = match (by, &pointer.record) {
+        (Some(_), _) => Wish::Order,
+        (None, Some(_)) => Wish::About,
+        (None, None) => Wish::Digest,
+    };
+    Ok(Pointed::Image { reference, wish, record: pointer.record.clone() })
+}
+
+/// The text with its registry.
+fn full(setting: &Setting<'_>, source: &ImageSource, pointer: &Pointer<'_>) -> String {
+    let registry = source.registry.as_ref().or_else(|| setting.environment?.registry.as_ref());
+    match registry.filter(|_| pointer.record.is_some()) {
+        Some(registry) if !Reference::names_a_registry(pointer.text) => format!("{registry}/{}", pointer.text),
+        _ => pointer.text.to_owned(),
+    }
+}
+
+/// What the registry says about it.
+pub(super) fn seen(
+    place: &Place<'_>,
+    reference: &Reference,
+    record: Option<ParameterRecord>,
+    answer: Option<&Answer<Image>>,
+) -> Result<ResolvedArtifact, Obstacle> {
+    let path = place.pointer();
+    match answer {
+        Some(Answer::Known(image)) if image.reference == *reference => {
+            let by = place.artifact.image.as_ref().and_then(|source| source.order.as_ref()).map(|order| &order.label);
+            let Origin { commit, repository } = origin(&reference.to_string(), Some(&image.labels));
+            Ok(ResolvedArtifact {
+                name: place.artifact.name.clone(),
+                reference: reference.to_string(),
+                parameter: record,
+                image: Some(format!("{}@{}", reference.name(), image.digest)),
+                tag: image.tag.clone(),
+                digest: Some(image.digest.clone()),
+                commit,
+                repository,
+                order: of_build(by, &image.labels, "label", &image.reference.to_string(), &path)?,
+                archive: None,
+            })
+        }
+        Some(Answer::Failed { reason, message }) => Err(Obstacle::Waiting(reason, format!("{path}: {message}"))),
+        _ => Err(Obstacle::Pending(format!("{path}: asking the registry for the digest of {reference}"))),
+    }
+}
+
+/// Whether there is a node that can run it. What is not known, of image or nodes, holds up nothing.
+pub(super) fn runs_here(
+    place: &Place<'_>,
+    answer: Option<&Answer<Image>>,
+    nodes: Option<&BTreeSet<String>>,
+    spec: &ReleaseSpec,
+) -> Result<(), Obstacle> {
+    let (Some(Answer::Known(image)), Some(nodes)) = (answer, nodes) else { return Ok(()) };
+    let platforms: BTreeSet<_> = image.platforms.iter().filter_map(|platform| platform.split('/').nth(1)).collect();
+    if platforms.is_empty() || nodes.is_empty() {
+        return Ok(());
+    }
+    let wrong = |wanted: String| {
+        let has: Vec<_> = image.platforms.iter().map(String::as_str).collect();
+        let message = format!("{}: {} is built for {}, and {wanted}", place.pointer(), image.reference, has.join(", "));
+        Err(Obstacle::Wrong("PlatformMissing", message))
+    };
+    if !nodes.iter().any(|node| platforms.contains(node.as_str())) {
+        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+        return wrong(format!("the nodes of this cluster are {}", nodes.join(", ")));
+    }
+    let name = format!("$(artifacts.{}.", place.artifact.name);
+    for (index, workload) in spec.workloads.iter().enumerate() {
+        let selected = workload.template.pointer("/spec/nodeSelector/kubernetes.io~1arch").and_then(serde_json::Value::as_str);
+        let Some(selected) = selected.filter(|_| workload.template.to_string().contains(&name)) else { continue };
+        if !platforms.contains(selected) && !selected.contains("$(") {
+            return wrong(format!("spec.workloads[{index}].template wants nodes of {selected}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether its tag means something else by now.
+pub(super) fn moved(place: &Place<'_>, resolved: &ResolvedArtifact, answer: Option<&Answer<Image>>) -> Option<Freshness> {
+    let path = place.pointer();
+    let (reference, pinned) = (&resolved.reference, resolved.digest.as_deref().unwrap_or_default());
+    match answer {
+        Some(Answer::Known(image)) if image.digest != pinned => Some(Freshness::Passed {
+            reason: "TagMoved",
+            message: format!(
+                "{path}: {reference} is {} by now, and was {pinned} when it was released; it is not followed until the pointer changes",
+                image.digest
+            ),
+        }),
+        Some(Answer::Failed { reason, message }) if *reason == ARTIFACT_MISSING => Some(Freshness::Stale {
+            reason: ARTIFACT_MISSING,
+            message: format!(
+                "{path}: {message}, and was there when it was released; where it is not stored yet its pods cannot start"
+            ),
+        }),
+        _ => None,
+    }
+}

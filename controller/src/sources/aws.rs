@@ -1,0 +1,253 @@
+//! AWS itself: its words into ours, for everybody here who asks it.
+//!
+//! Never here: pace and repetition (the hubs'), credentials of our own making (the SDK's), a way around a role that cannot be assumed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bascule_aws::{Aws, Fault, Found, RegistryLogin};
+use bascule_core::{
+    Archive, Parameter,
+    sources::{ParameterName, Scope},
+};
+use bascule_crds::ArchiveRecord;
+use futures::{FutureExt as _, future::BoxFuture};
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
+use super::{
+    archives::ArchiveStore,
+    hints::{HintQueue, Message},
+    parameters::{Batch, ParameterStore},
+    registry::{EcrLogin, EcrLogins, EcrRefusal, Hidden, ecr_region},
+    trouble::SourceError,
+};
+use crate::clock::Clock;
+
+/// ECR's tokens are good for twelve hours. One is used for so long at most, and not in its last minutes.
+const TOKEN_FOR: Duration = Duration::from_secs(6 * 3600);
+const BEFORE_ITS_END: SignedDuration = SignedDuration::from_mins(15);
+/// Of one that ends before: whoever gave it has another clock.
+const AT_LEAST: Duration = Duration::from_secs(60);
+
+/// Where and as whom, and which region's ECR.
+type Counter = (Scope, String);
+
+/// One token, and until when it is used. Whoever needs a new one holds it, so that it is fetched once.
+type Slot = Arc<tokio::sync::Mutex<Option<(EcrLogin, Instant)>>>;
+
+/// The real one.
+pub struct AwsSources {
+    aws: Aws,
+    queue: Option<String>,
+    clock: Arc<dyn Clock>,
+    tokens: Mutex<BTreeMap<Counter, Slot>>,
+    introduced: Mutex<BTreeSet<Scope>>,
+}
+
+impl AwsSources {
+    /// Events come from this queue, which is asked with the controller's own identity.
+    pub fn new(queue: Option<String>, clock: Arc<dyn Clock>) -> Self {
+        Self { aws: Aws::default(), queue, clock, tokens: Mutex::default(), introduced: Mutex::default() }
+    }
+
+    /// Says in the log who we are there: the first time only.
+    pub fn introduce(&self, scope: &Scope) {
+        if !self.introduced.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone()) {
+            return;
+        }
+        let (aws, scope) = (self.aws.clone(), scope.clone());
+        tokio::spawn(async move {
+            let role = scope.role_arn.as_deref().unwrap_or("none: the process's own identity");
+            match aws.identity(&there(&scope)).await {
+                Ok(identity) => {
+                    let region = identity.region.as_deref().unwrap_or("none");
+                    tracing::info!(arn = identity.arn, account = identity.account, region, role, "who we are in AWS");
+                }
+                Err(why) => tracing::warn!(role, region = scope.region, %why, "AWS does not say who we are"),
+            }
+        });
+    }
+
+    async fn token(&self, scope: &Scope, region: &str) -> Result<EcrLogin, Fault> {
+        let key = (scope.clone(), region.to_owned());
+        let slot = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some((login, until)) = slot.as_ref()
+            && Instant::now() < *until
+        {
+            return Ok(login.clone());
+        }
+        let RegistryLogin { username, password, expires_at } = self.aws.registry_login(&there(scope), region).await?;
+        let left = expires_at.map(|end| end.duration_since(self.clock.now()) - BEFORE_ITS_END);
+        let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or(AT_LEAST).clamp(AT_LEAST, TOKEN_FOR);
+        let login = EcrLogin { username: Hidden::new(username), password: Hidden::new(password) };
+        *slot = Some((login.clone(), Instant::now() + left));
+        Ok(login)
+    }
+}
+
+impl std::fmt::Debug for AwsSources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AwsSources").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+fn there(scope: &Scope) -> bascule_aws::Scope {
+    bascule_aws::Scope {
+        region: scope.region.clone(),
+        role_arn: scope.role_arn.clone(),
+        external_id: scope.external_id.clone(),
+        endpoint: scope.endpoint.clone(),
+    }
+}
+
+impl From<Fault> for SourceError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Denied(why) => Self::Denied(why),
+            Fault::Throttled(why) => Self::Throttled(why),
+            Fault::Unreachable(why) => Self::Unreachable(why),
+            Fault::Refused(why) => Self::Refused(why),
+        }
+    }
+}
+
+impl ParameterStore for AwsSources {
+    fn read<'a>(&'a self, scope: &'a Scope, names: &'a [ParameterName]) -> BoxFuture<'a, Result<Batch, SourceError>> {
+        async move {
+            self.introduce(scope);
+            let texts = names.iter().map(|name| name.as_str().to_owned()).collect();
+            let answer = self.aws.parameters(&there(scope), texts).await?;
+            Ok(sorted(names, &answer.found, &answer.invalid))
+        }
+        .boxed()
+    }
+
+    fn author<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a ParameterName,
+        version: i64,
+    ) -> BoxFuture<'a, Result<Option<String>, SourceError>> {
+        async move { Ok(self.aws.author(&there(scope), name.base(), version).await?) }.boxed()
+    }
+}
+
+impl ArchiveStore for AwsSources {
+    fn look<'a>(
+        &'a self,
+        scope: &'a Scope,
+        bucket: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Archive>, SourceError>> {
+        async move {
+            self.introduce(scope);
+            let found = self.aws.object(&there(scope), bucket, key).await?;
+            Ok(found.map(|found| Archive {
+                record: ArchiveRecord {
+                    bucket: bucket.to_owned(),
+                    key: key.to_owned(),
+                    version_id: found.version_id,
+                    etag: found.etag,
+                    sha256: found.sha256,
+                    size: found.size,
+                },
+                metadata: found.metadata,
+            }))
+        }
+        .boxed()
+    }
+}
+
+impl EcrLogins for AwsSources {
+    fn login<'a>(&'a self, scope: &'a Scope, registry: &'a str) -> BoxFuture<'a, Result<EcrLogin, EcrRefusal>> {
+        async move {
+            self.introduce(scope);
+            let region = ecr_region(registry).ok_or_else(|| EcrRefusal::Denied(format!("{registry} is not in AWS")))?;
+            self.token(scope, region).await.map_err(|fault| match fault {
+                Fault::Denied(why) | Fault::Refused(why) => EcrRefusal::Denied(why),
+                Fault::Throttled(why) | Fault::Unreachable(why) => EcrRefusal::Unreachable(why),
+            })
+        }
+        .boxed()
+    }
+}
+
+impl HintQueue for AwsSources {
+    fn exists(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    fn receive(&self) -> BoxFuture<'_, Result<Vec<Message>, SourceError>> {
+        async move {
+            let Some(queue) = &self.queue else { return Ok(Vec::new()) };
+            let received = self.aws.receive(&bascule_aws::Scope::default(), queue).await?;
+            Ok(received.into_iter().map(|it| Message { body: it.body, handle: it.handle }).collect())
+        }
+        .boxed()
+    }
+
+    fn delete(&self, handles: Vec<String>) -> BoxFuture<'_, Result<(), SourceError>> {
+        async move {
+            let Some(queue) = &self.queue else { return Ok(()) };
+            Ok(self.aws.delete(&bascule_aws::Scope::default(), queue, &handles).await?)
+        }
+        .boxed()
+    }
+}
+
+/// Who was asked for, found again in the answer: AWS gives it in any order, an ARN as a name, and the version apart.
+fn sorted(names: &[ParameterName], found: &[Found], invalid: &[String]) -> Batch {
+    let mut batch = Batch { found: BTreeMap::new(), missing: BTreeSet::new() };
+    for name in names {
+        let is_it =
+            |it: &&Found| it.name == name.base() || it.arn == name.base() || it.name == name.as_str() || it.name == name.short();
+        if let Some(it) = found.iter().find(is_it) {
+            let parameter = Parameter {
+                value: it.value.clone(),
+                version: it.version,
+                secure: it.secure,
+                modified_at: it.modified_at,
+                modified_by: None,
+            };
+            batch.found.insert(name.clone(), parameter);
+        } else if invalid.iter().any(|text| text == name.as_str()) {
+            batch.missing.insert(name.clone());
+        }
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ParameterName {
+        ParameterName::parse(text).unwrap()
+    }
+
+    fn found(name: &str, value: &str) -> Found {
+        Found {
+            name: name.into(),
+            arn: format!("arn:aws:ssm:us-east-1:123456789012:parameter{name}"),
+            value: value.into(),
+            version: 3,
+            secure: false,
+            modified_at: None,
+        }
+    }
+
+    #[test]
+    fn answers_are_matched_by_name_and_what_is_in_neither_list_is_unknown() {
+        let arn = "arn:aws:ssm:us-east-1:123456789012:parameter/b";
+        let names = [name("/a:live"), name(arn), name("/c"), name("/gone:7")];
+        let batch = sorted(&names, &[found("/b", "b"), found("/a", "a")], &["/gone:7".into()]);
+        assert_eq!((batch.found[&names[0]].value.as_str(), batch.found[&names[1]].value.as_str()), ("a", "b"));
+        assert_eq!(batch.missing, BTreeSet::from([names[3].clone()]));
+        assert!(!batch.found.contains_key(&names[2]));
+    }
+}
