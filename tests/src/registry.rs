@@ -13,8 +13,8 @@ fn digest(text: &str) -> String {
     format!("sha256:{:x}", Sha256::digest(text))
 }
 
-/// Pushes `repository:tag` to the registry at `place`.
-pub async fn push(place: &str, repository: &str, tag: &str, labels: &Value) {
+/// Pushes `repository:tag` to the registry at `place`. Gives its digest.
+pub async fn push(place: &str, repository: &str, tag: &str, labels: &Value) -> String {
     let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
                         "config": {"Labels": labels}, "created": "2026-01-05T10:00:00Z"})
     .to_string();
@@ -27,6 +27,7 @@ pub async fn push(place: &str, repository: &str, tag: &str, labels: &Value) {
     let path = format!("/v2/{repository}/manifests/{tag}");
     let (code, _) = send(place, "PUT", &path, MANIFEST, &manifest.to_string()).await;
     assert_eq!(code, 201, "push {repository}:{tag}");
+    digest(&manifest.to_string())
 }
 
 async fn blob(place: &str, repository: &str, text: &str) {

@@ -1,8 +1,8 @@
-// AWS on loopback: Parameter Store and the rest, played by moto, and the `aws` command beside it.
+// AWS on loopback: Parameter Store and the rest, played by moto; another one, played by ministack, that asks who you are and
+// what you may; and the `aws` command beside them.
 //
-// Comes in: Python and a package index. Goes out: a part that answers AWS' own protocol without asking who you are, and the
-// variables by which SDKs and the command find it. Nothing of it is installed for the machine: it has a Python environment
-// of its own in the cache.
+// Comes in: Python and a package index. Goes out: two parts that answer AWS' own protocol, and the variables by which SDKs and
+// the command find the first. Nothing of it is installed for the machine: it has a Python environment of its own in the cache.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 // awsPackages are what is installed, and nothing newer: an emulator that changes over night breaks tests of others.
-var awsPackages = []string{"moto[server,ssm,sqs,s3,ecr,sts]==5.2.5", "awscli==1.46.2"}
+var awsPackages = []string{"moto[server,ssm,sqs,s3,ecr,sts]==5.2.5", "ministack==1.5.33", "awscli==1.46.2"}
 
 const (
 	awsRegion = "us-east-1"
@@ -100,27 +100,40 @@ func (b *bed) startAWS(ctx context.Context) error {
 		}
 	}
 	_, port, _ := strings.Cut(b.address("aws"), ":")
-	return b.startPart(ctx, part{
+	open := part{
 		name:    "aws",
 		command: b.inside(filepath.Join(folder, "bin", "moto_server"), "-H", "127.0.0.1", "-p", port),
-		port:    b.state.Ports["aws"], healthy: b.awsAnswers, within: awsHealthyWithin,
-	})
+		port:    b.state.Ports["aws"], healthy: b.awsAnswers("aws", "/moto-api/data.json"), within: awsHealthyWithin,
+	}
+	_, port, _ = strings.Cut(b.address("aws-strict"), ":")
+	strict := part{
+		name:    "aws-strict",
+		command: b.inside(filepath.Join(folder, "bin", "ministack")),
+		// Without a host it would listen to the whole network.
+		env:  []string{"BIND_HOST=127.0.0.1", "GATEWAY_PORT=" + port, "LOG_LEVEL=WARNING", "AUTH=true"},
+		port: b.state.Ports["aws-strict"], healthy: b.awsAnswers("aws-strict", "/v2/"), within: awsHealthyWithin,
+	}
+	return together(ctx,
+		func(ctx context.Context) error { return b.startPart(ctx, open) },
+		func(ctx context.Context) error { return b.startPart(ctx, strict) })
 }
 
-func (b *bed) awsAnswers(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.address("aws")+"/moto-api/data.json", nil)
-	if err != nil {
-		return err
+func (b *bed) awsAnswers(part, path string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.address(part)+path, nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %s", answer.Status)
+		}
+		return nil
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers %s", answer.Status)
-	}
-	return nil
 }
 
 // awsEnvironment is how SDKs and the command find it. The credentials are no secret: it asks for some and takes any.
@@ -136,5 +149,6 @@ func (b *bed) awsEnvironment() [][2]string {
 	for _, service := range awsServices {
 		vars = append(vars, [2]string{"AWS_ENDPOINT_URL_" + service, "http://" + b.address("aws")})
 	}
+	vars = append(vars, [2]string{"BASCULE_AWS_STRICT", "http://" + b.address("aws-strict")})
 	return append(vars, [2]string{"REGISTRY", b.address("registry")})
 }

@@ -116,8 +116,8 @@ func (b *bed) refresh(ctx context.Context, t tools, want wish, began time.Time) 
 		}
 	}
 	if want.aws && !b.state.AWS {
-		if b.state.Ports["aws"] == 0 {
-			return fmt.Errorf("bed %q was made before there was --aws; take it down first: %s", b.name, b.command("down"))
+		if b.state.Ports["aws-strict"] == 0 {
+			return fmt.Errorf("bed %q was made before --aws was what it is; take it down first: %s", b.name, b.command("down"))
 		}
 		b.state.AWS = true
 		if err := step("AWS", nil, func() error { return b.startAWS(ctx) }); err != nil {
@@ -307,7 +307,7 @@ func (b *bed) mustHave(part string) bool {
 		return false
 	case "kwok":
 		return b.state.Node == fake
-	case "aws":
+	case "aws", "aws-strict":
 		return b.state.AWS
 	case "forward", "containerd", "kubelet", "kube-proxy":
 		return b.state.Node == real
@@ -317,7 +317,7 @@ func (b *bed) mustHave(part string) bool {
 }
 
 var portNames = []string{"etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok",
-	"registry", "registry-auth", "aws", "controller"}
+	"registry", "registry-auth", "aws", "aws-strict", "controller"}
 
 // choosePorts takes free ports that no other bed of this checkout has been promised, and writes them down before the
 // next bed may choose. The starting point differs between checkouts, so that two of them rarely meet.
