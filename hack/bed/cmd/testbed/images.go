@@ -24,7 +24,7 @@ const (
 )
 
 // appTags are the tags of example/app and what their environment holds. `broken` starts and never answers its
-// readiness probe; everything else can be had from the others by environment variables of the pod.
+// readiness probe, `sick` does so for some seconds; everything else can be had from the others by environment variables of the pod.
 var appTags = []struct {
 	tag string
 	env []string
@@ -33,6 +33,7 @@ var appTags = []struct {
 	{"v2", []string{"VERSION=v2"}},
 	{"v3", []string{"VERSION=v3"}},
 	{"broken", []string{"VERSION=broken", "READY_AFTER=never"}},
+	{"sick", []string{"VERSION=sick", "UNREADY_AFTER=8s"}},
 }
 
 const appName = "example/app"
