@@ -1,9 +1,10 @@
 // Command app is the example application of the bed: a small HTTP server whose faults are switches.
 //
 // Comes in: environment variables and requests. Goes out: its version, and its readiness.
-// It never talks to anybody and keeps nothing.
+// It never talks to anybody and keeps nothing; but as `app fetch` it fetches an archive first, and is over (fetch.go).
 //
 //	VERSION        what it answers; the image of a tag sets it                       v0
+//	VERSION_FILE   a file that has it instead: something that was unpacked           none
 //	PORT           where it listens                                                  8080
 //	START_AFTER    waits this long before it listens                                 0s
 //	READY_AFTER    /healthz fails before this time; "never" fails for ever           0s
@@ -26,6 +27,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -43,6 +45,12 @@ type settings struct {
 
 func main() {
 	log.SetFlags(log.LstdFlags | log.Lmicroseconds)
+	if len(os.Args) > 1 && os.Args[1] == "fetch" {
+		if err := fetch(os.Getenv); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	s, err := read(os.Getenv)
 	if err != nil {
 		log.Fatal(err)
@@ -57,6 +65,13 @@ func read(env func(string) string) (settings, error) {
 		unreadyAfter: never, exitAfter: never}
 	if v := env("VERSION"); v != "" {
 		s.version = v
+	}
+	if path := env("VERSION_FILE"); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return s, fmt.Errorf("VERSION_FILE: %w", err)
+		}
+		s.version = strings.TrimSpace(string(text))
 	}
 	if v := env("PORT"); v != "" {
 		s.port = v

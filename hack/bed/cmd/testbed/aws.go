@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -100,9 +101,13 @@ func (b *bed) startAWS(ctx context.Context) error {
 		}
 	}
 	_, port, _ := strings.Cut(b.address("aws"), ":")
+	host := "127.0.0.1"
+	if b.state.Netns != "" {
+		host = "0.0.0.0" // of the bed's own network, where pods must reach it
+	}
 	open := part{
 		name:    "aws",
-		command: b.inside(filepath.Join(folder, "bin", "moto_server"), "-H", "127.0.0.1", "-p", port),
+		command: b.inside(filepath.Join(folder, "bin", "moto_server"), "-H", host, "-p", port),
 		port:    b.state.Ports["aws"], healthy: b.awsAnswers("aws", "/moto-api/data.json"), within: awsHealthyWithin,
 	}
 	_, port, _ = strings.Cut(b.address("aws-strict"), ":")
@@ -150,5 +155,8 @@ func (b *bed) awsEnvironment() [][2]string {
 		vars = append(vars, [2]string{"AWS_ENDPOINT_URL_" + service, "http://" + b.address("aws")})
 	}
 	vars = append(vars, [2]string{"BASCULE_AWS_STRICT", "http://" + b.address("aws-strict")})
+	if b.state.Netns != "" {
+		vars = append(vars, [2]string{"BASCULE_AWS_IN_PODS", "http://" + nodeAddress + ":" + strconv.Itoa(b.state.Ports["aws"])})
+	}
 	return append(vars, [2]string{"REGISTRY", b.address("registry")})
 }
