@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::lease;
 
@@ -10,7 +10,11 @@ use crate::lease;
 /// switches back when it goes bad.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bascule-controller", version)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Only this namespace; all without it.
     #[arg(long, env = "BASCULE_NAMESPACE")]
     pub namespace: Option<String>,
@@ -56,6 +60,39 @@ pub struct Arguments {
     /// How to write the log; what is written is chosen by `BASCULE_LOG`, for example `debug` or `bascule_controller=debug`.
     #[arg(long, env = "BASCULE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Print the policy for IAM that Environments need, and no more. They are read from standard input: kubectl get environments -o json.
+    AwsPolicy(AwsPolicy),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct AwsPolicy {
+    /// For the role of this Environment. Default: for the controller's own identity.
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+
+    /// Of Environments without a role.
+    #[arg(long)]
+    pub account: Option<String>,
+
+    /// Of Environments that name none.
+    #[arg(long)]
+    pub region: Option<String>,
+
+    /// The queue of events.
+    #[arg(long, value_name = "ARN")]
+    pub queue: Option<String>,
+
+    /// A key of your own, by which secret parameters are encrypted; can be given more than once.
+    #[arg(long, value_name = "ARN")]
+    pub key: Vec<String>,
+
+    /// Without the right to read who wrote a parameter.
+    #[arg(long)]
+    pub without_authors: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

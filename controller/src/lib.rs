@@ -12,6 +12,8 @@ mod http;
 pub mod lease;
 mod metrics;
 mod overlooked;
+#[cfg(feature = "aws")]
+pub mod policy;
 mod queue;
 mod shell;
 pub mod sources;

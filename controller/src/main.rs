@@ -8,7 +8,13 @@ use std::{
 
 use anyhow::Context as _;
 use bascule_controller::{
-    Controller, Settings, client, clock::SystemClock, config::Arguments, lease, sources::AwsSources, telemetry,
+    Controller, Settings, client,
+    clock::SystemClock,
+    config::{Arguments, AwsPolicy, Command},
+    lease,
+    policy::{self, Configuration},
+    sources::AwsSources,
+    telemetry,
 };
 use bascule_core::sources::Scope;
 use clap::Parser as _;
@@ -21,12 +27,38 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(Command::AwsPolicy(wanted)) = arguments.command.take() {
+        return print_policy(wanted);
+    }
     telemetry::start(arguments.log_format);
     match start(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The policy on standard output, remarks on the other one.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it is what was asked for")]
+fn print_policy(wanted: AwsPolicy) -> ExitCode {
+    let AwsPolicy { environment, account, region, queue, key: keys, without_authors } = wanted;
+    let configuration = Configuration { environment, account, region, queue, keys, without_authors };
+    let needs = std::io::read_to_string(std::io::stdin())
+        .map_err(|error| error.to_string())
+        .and_then(|text| policy::needs(&policy::read(&text)?, &configuration));
+    match needs {
+        Ok((needs, remarks)) => {
+            for remark in remarks {
+                eprintln!("{remark}");
+            }
+            println!("{:#}", bascule_aws::policy::document(&needs));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }

@@ -122,6 +122,8 @@ pub enum Trouble {
     Silent,
     Throttled,
     Denied,
+    /// The key of a secret parameter is disabled.
+    Key,
     /// 500, with a body that is not one of AWS.
     Broken,
     /// 200, and the body ends in the middle.
@@ -259,6 +261,12 @@ async fn carry(mut stream: TcpStream, state: &Mutex<State>, emulator: &str) -> s
         Trouble::Denied => {
             let message = "User: arn:aws:iam::123456789012:role/bascule is not authorized to perform: ssm:GetParameters";
             let body = json!({"__type": "AccessDeniedException", "Message": message}).to_string();
+            stream.write_all(say("400 Bad Request", json, &body).as_bytes()).await?;
+        }
+        Trouble::Key => {
+            let message =
+                "arn:aws:kms:us-east-1:123456789012:key/1 is disabled. (Service: AWSKMS; Error Code: DisabledException)";
+            let body = json!({"__type": "InvalidKeyId", "message": message}).to_string();
             stream.write_all(say("400 Bad Request", json, &body).as_bytes()).await?;
         }
         Trouble::Unavailable => {

@@ -21,7 +21,7 @@ pub enum Fault {
     Refused(String),
 }
 
-const DENIED: [&str; 12] = [
+const DENIED: [&str; 16] = [
     "AccessDenied",
     "AccessDeniedException",
     "UnauthorizedOperation",
@@ -34,6 +34,11 @@ const DENIED: [&str; 12] = [
     "IncompleteSignature",
     "MissingAuthenticationToken",
     "OptInRequired",
+    // A SecureString whose key is gone, disabled or not ours.
+    "InvalidKeyId",
+    "KMSAccessDeniedException",
+    "KMSDisabledException",
+    "KMSInvalidStateException",
 ];
 
 const THROTTLED: [&str; 7] = [

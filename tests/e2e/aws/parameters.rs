@@ -103,6 +103,11 @@ async fn whatever_is_wrong_with_the_source_what_runs_stays() {
     // An edit that has nothing to do with it goes through.
     place.line.is(Trouble::None);
     place.fresh(ConditionStatus::True, "Fresh").await;
+    place.line.is(Trouble::Key);
+    let status = place.fresh(ConditionStatus::False, "AccessDenied").await;
+    assert!(stage::message(&status, ConditionType::SourcesFresh).contains("is disabled"));
+    place.line.is(Trouble::None);
+    place.fresh(ConditionStatus::True, "Fresh").await;
 
     place.emulator.delete(&place.parameter()).await;
     let status = place.fresh(ConditionStatus::False, "ParameterMissing").await;
