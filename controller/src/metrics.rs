@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     sweep_calls: IntCounter,
     watched_parameters: IntGauge,
     hints: IntCounterVec,
+    lookups: IntCounterVec,
     queue_calls: IntCounterVec,
 }
 
@@ -64,6 +65,7 @@ impl Metrics {
             "Releases with work due that only the resync found: more than 0 is a mistake in the controller",
         )?;
         let parameters = counters("bascule_parameter_calls_total", "Calls of Parameter Store", &["outcome"])?;
+        let lookups = counters("bascule_lookups_total", "Questions about images and archives", &["kind", "outcome"])?;
         let hints = counters("bascule_hints_total", "Events of AWS that were heard, by what they are about", &["kind"])?;
         let queue_calls = counters("bascule_hint_queue_calls_total", "Questions to the queue of events", &["outcome"])?;
         let sweeps = Histogram::with_opts(histogram_opts!(
@@ -104,6 +106,7 @@ impl Metrics {
             sweep_calls,
             watched_parameters,
             hints,
+            lookups,
             queue_calls,
         })
     }
@@ -159,6 +162,10 @@ impl Metrics {
                 self.watched_parameters.set(i64::try_from(*parameters).unwrap_or(i64::MAX));
             }
         }
+    }
+
+    pub(crate) fn looked_up(&self, kind: &str, outcome: &str) {
+        self.lookups.with_label_values(&[kind, outcome]).inc();
     }
 
     pub(crate) fn hinted(&self, kind: &str) {

@@ -296,12 +296,17 @@ fn sources(
     let (clock, queue, metrics) = (clock.clone(), queue.clone(), metrics.clone());
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || clock.now());
     let changed: Arc<dyn Fn(Key) + Send + Sync> = Arc::new(move |key| queue.push(key, Lane::Parameter));
+    let counted = |kind: &'static str| -> Arc<dyn Fn(&'static str) + Send + Sync> {
+        let metrics = metrics.clone();
+        Arc::new(move |outcome| metrics.looked_up(kind, outcome))
+    };
     let images = RegistryHub::new(
         lookup::Wiring {
             now: now.clone(),
             fraction: fraction.clone(),
             changed: changed.clone(),
             fetch: Arc::new(registry::Answering(fetch.clone())),
+            counted: counted("image"),
         },
         fetch.reads_pull_secrets(),
     );
@@ -311,6 +316,7 @@ fn sources(
         fraction: fraction.clone(),
         changed: changed.clone(),
         fetch: Arc::new(archives::Answering(cloud.clone())),
+        counted: counted("archive"),
     });
     let told = Arc::new(move |told: parameters::Told| metrics.parameters(&told));
     let parameters = ParameterHub::new(parameters::Wiring { store: cloud, now, fraction, changed, told });

@@ -201,6 +201,8 @@ pub enum NoteKind {
     Stalled,
     /// A pointer that is not followed on purpose.
     PassedOver,
+    /// What is pinned means something else by now, or is gone; it is not followed.
+    SourceChanged,
     Operated,
 }
 
@@ -212,7 +214,10 @@ impl NoteKind {
 
     /// Whether a person should look.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::Rejected | Self::SwitchedBack | Self::Healed | Self::Stalled | Self::PassedOver)
+        matches!(
+            self,
+            Self::Rejected | Self::SwitchedBack | Self::Healed | Self::Stalled | Self::PassedOver | Self::SourceChanged
+        )
     }
 }
 

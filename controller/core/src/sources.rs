@@ -98,9 +98,9 @@ pub enum Wish {
 
 /// What must be asked of the registries, by artifact.
 pub fn images(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ImageQuestion> {
-    let asked = |pointed| match pointed {
-        Pointed::Image { reference, wish, .. } => Some(ImageQuestion { reference, wish }),
-        Pointed::At { watched: Some(Watched::Tag(reference)), .. } => Some(ImageQuestion { reference, wish: Wish::Watch }),
+    let asked = |pointed: &Pointed, watched: Option<Watched>| match (pointed, watched) {
+        (Pointed::Image { reference, wish, .. }, _) => Some(ImageQuestion { reference: reference.clone(), wish: *wish }),
+        (_, Some(Watched::Tag(reference))) => Some(ImageQuestion { reference, wish: Wish::Watch }),
         _ => None,
     };
     questions(release, claim, parameters, asked)
@@ -117,9 +117,11 @@ pub struct ArchiveQuestion {
 
 /// What must be asked of S3, by artifact.
 pub fn archives(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ArchiveQuestion> {
-    let asked = |pointed| match pointed {
-        Pointed::Archive { bucket, key, .. } => Some(ArchiveQuestion { bucket, key, watch: false }),
-        Pointed::At { watched: Some(Watched::Key { bucket, key }), .. } => Some(ArchiveQuestion { bucket, key, watch: true }),
+    let asked = |pointed: &Pointed, watched: Option<Watched>| match (pointed, watched) {
+        (Pointed::Archive { bucket, key, .. }, _) => {
+            Some(ArchiveQuestion { bucket: bucket.clone(), key: key.clone(), watch: false })
+        }
+        (_, Some(Watched::Key { bucket, key })) => Some(ArchiveQuestion { bucket, key, watch: true }),
         _ => None,
     };
     questions(release, claim, parameters, asked)
@@ -129,12 +131,14 @@ fn questions<Q>(
     release: &ReleaseView,
     claim: &Sight<Claim>,
     parameters: &Parameters,
-    asked: impl Fn(Pointed) -> Option<Q>,
+    asked: impl Fn(&Pointed, Option<Watched>) -> Option<Q>,
 ) -> BTreeMap<String, Q> {
     let Ok(setting) = Setting::new(release, claim) else { return BTreeMap::new() };
     let all = release.spec.artifacts.iter().enumerate().filter_map(|(index, artifact)| {
-        let pointed = setting.point(&Place::new(artifact, index), parameters.get(&artifact.name));
-        Some((artifact.name.clone(), asked(pointed)?))
+        let place = Place::new(artifact, index);
+        let pointed = setting.point(&place, parameters.get(&artifact.name));
+        let watched = wanted(&setting, &place, &pointed).and_then(Watched::of);
+        Some((artifact.name.clone(), asked(&pointed, watched)?))
     });
     all.collect()
 }
@@ -142,8 +146,8 @@ fn questions<Q>(
 /// What the sources are like, beside the artifacts themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// None: no artifact comes from a parameter, and there is nothing to say of the others.
-    pub(crate) freshness: Option<Freshness>,
+    /// Of each artifact what there is to say. Empty: none comes from a parameter, and there is nothing to say of the others.
+    pub(crate) said: Vec<Freshness>,
     /// Why a pointer that is known is not followed.
     pub(crate) held: Option<Obstacle>,
     /// What is passed over because it is older: a person may accept it.
@@ -151,8 +155,17 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    fn say(&mut self, freshness: Freshness) {
-        self.freshness = self.freshness.take().max(Some(freshness));
+    /// Not everything has been asked yet.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.said.contains(&Freshness::Unseen)
+    }
+
+    /// What is read, and not followed on purpose: reason and message.
+    pub(crate) fn passed_over(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.said.iter().filter_map(|said| match said {
+            Freshness::Passed { reason, message } => Some((*reason, message.as_str())),
+            _ => None,
+        })
     }
 }
 
@@ -202,7 +215,7 @@ impl From<Obstacle> for Blocked {
 pub(crate) fn resolve(observed: &Observed, report: &mut Report) -> Result<Vec<ResolvedArtifact>, Blocked> {
     let setting = Setting::new(&observed.release, &observed.environment).inspect_err(|_| {
         let named = |artifact: &Artifact| artifact.parameter().is_some();
-        report.freshness = observed.release.spec.artifacts.iter().any(named).then_some(Freshness::Unseen);
+        report.said.extend(observed.release.spec.artifacts.iter().any(named).then_some(Freshness::Unseen));
     })?;
     let mut artifacts = Vec::new();
     let mut blocked = None;
@@ -212,7 +225,7 @@ pub(crate) fn resolve(observed: &Observed, report: &mut Report) -> Result<Vec<Re
         let last = setting.last(&place);
         let found = found(&setting, &place, observed, report).and_then(|resolved| order::in_order(&place, resolved, last));
         if artifact.parameter().is_some() {
-            report.say(freshness(&found, answer));
+            report.said.push(freshness(&found, answer));
         }
         match (found, last) {
             (Ok(resolved), _) => artifacts.push(resolved),
@@ -240,24 +253,23 @@ fn found(
     report: &mut Report,
 ) -> Result<ResolvedArtifact, Obstacle> {
     let name = &place.artifact.name;
-    match setting.point(place, observed.parameters.get(name)) {
-        Pointed::At { resolved, watched } => {
-            let changed = match watched {
-                Some(Watched::Tag(_)) if !is_news(observed.images.get(name)) => unseen(setting, &resolved),
-                Some(Watched::Tag(_)) => image::moved(place, &resolved, observed.images.get(name)),
-                Some(Watched::Key { .. }) if !is_news(observed.archives.get(name)) => unseen(setting, &resolved),
-                Some(Watched::Key { .. }) => archive::changed(place, &resolved, observed.archives.get(name)),
-                None => None,
-            };
-            if let Some(changed) = changed {
-                report.say(changed);
-            }
-            Ok(*resolved)
-        }
+    let pointed = setting.point(place, observed.parameters.get(name));
+    if let Some(resolved) = wanted(setting, place, &pointed) {
+        let changed = match Watched::of(resolved) {
+            Some(Watched::Tag(_)) if !is_news(observed.images.get(name)) => unseen(setting, resolved),
+            Some(Watched::Tag(_)) => image::moved(place, resolved, observed.images.get(name)),
+            Some(Watched::Key { .. }) if !is_news(observed.archives.get(name)) => unseen(setting, resolved),
+            Some(Watched::Key { .. }) => archive::changed(place, resolved, observed.archives.get(name)),
+            None => None,
+        };
+        report.said.extend(changed);
+    }
+    match pointed {
+        Pointed::At(resolved) => Ok(*resolved),
         Pointed::Not(obstacle) => Err(obstacle),
-        Pointed::Image { reference, record, .. } => {
+        Pointed::Image { reference, text, record, .. } => {
             let nodes = observed.architectures.known();
-            let resolved = image::seen(place, &reference, record, observed.images.get(name))?;
+            let resolved = image::seen(place, &reference, text, record, observed.images.get(name))?;
             image::runs_here(place, observed.images.get(name), nodes, &observed.release.spec).map(|()| resolved)
         }
         Pointed::Archive { bucket, key, record } => archive::seen(place, &bucket, &key, record, observed.archives.get(name)),
@@ -314,14 +326,12 @@ impl<'a> Place<'a> {
 
 /// Where an artifact's pointer leads.
 enum Pointed {
-    /// It is known which one this is; and where to look whether its name still means the same.
-    At {
-        resolved: Box<ResolvedArtifact>,
-        watched: Option<Watched>,
-    },
-    /// A registry must say.
+    /// It is known which one this is.
+    At(Box<ResolvedArtifact>),
+    /// A registry must say which one, and how the pointer calls it.
     Image {
         reference: Reference,
+        text: String,
         wish: Wish,
         record: Option<ParameterRecord>,
     },
@@ -338,6 +348,26 @@ enum Pointed {
 enum Watched {
     Tag(Reference),
     Key { bucket: String, key: String },
+}
+
+impl Watched {
+    fn of(resolved: &ResolvedArtifact) -> Option<Self> {
+        if let Some(archive) = &resolved.archive {
+            return Some(Self::Key { bucket: archive.bucket.clone(), key: archive.key.clone() });
+        }
+        let is_pinned = resolved.digest.is_some() && resolved.image.as_ref().is_some_and(|image| *image != resolved.reference);
+        let reference: Reference = resolved.reference.parse().ok().filter(|_| is_pinned)?;
+        reference.open_tag().is_some().then_some(Self::Tag(reference))
+    }
+}
+
+/// What stays wanted as long as nothing else is found: it is watched also while its parameter cannot be read.
+fn wanted<'a>(setting: &Setting<'a>, place: &Place<'_>, pointed: &'a Pointed) -> Option<&'a ResolvedArtifact> {
+    match pointed {
+        Pointed::At(resolved) => Some(resolved),
+        Pointed::Not(Obstacle::Stale(..) | Obstacle::Pending(_)) => setting.last(place),
+        Pointed::Not(_) | Pointed::Image { .. } | Pointed::Archive { .. } => None,
+    }
 }
 
 /// What was found out about it before, when it was the very same pointer: it is looked up once.

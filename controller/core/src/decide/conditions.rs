@@ -7,7 +7,7 @@ use crate::{
     mutant::{self, Mutant},
     observed::Sight,
     plan::NoteKind,
-    sources::{Freshness, Obstacle},
+    sources::{Freshness, OUT_OF_ORDER, Obstacle},
 };
 
 impl Decision<'_> {
@@ -42,10 +42,12 @@ impl Decision<'_> {
 
     /// Once, when it begins.
     fn tell_passed(&mut self) {
-        let Some(Freshness::Passed { reason, message }) = &self.sources.freshness else { return };
-        let told = self.stored.condition(ConditionType::SourcesFresh).is_some_and(|stored| stored.message == *message);
-        if !told {
-            self.record_notes.push(note(NoteKind::PassedOver, format!("{reason}: {message}")));
+        let stored = self.stored.condition(ConditionType::SourcesFresh);
+        for (reason, message) in self.sources.passed_over() {
+            if !stored.is_some_and(|stored| stored.message.contains(message)) {
+                let kind = if reason == OUT_OF_ORDER { NoteKind::PassedOver } else { NoteKind::SourceChanged };
+                self.record_notes.push(note(kind, format!("{reason}: {message}")));
+            }
         }
     }
 
@@ -182,19 +184,39 @@ impl Decision<'_> {
         }
     }
 
+    /// All that there is to say of the sources: what is worst gives the reason.
     fn freshness(&self) -> Option<Said> {
         let kind = ConditionType::SourcesFresh;
-        Some(match self.sources.freshness.as_ref()? {
-            Freshness::Fresh => (kind, true.into(), "Fresh".into(), "every parameter has been read".into()),
-            Freshness::Stale { reason, message } => {
-                (kind, false.into(), (*reason).to_owned(), format!("{message}; what was resolved last stays wanted"))
+        let stored = self.stored.condition(kind);
+        let mut said: Vec<_> =
+            self.sources.said.iter().filter(|said| !matches!(said, Freshness::Fresh | Freshness::Unseen)).collect();
+        said.sort_by(|a, b| b.cmp(a));
+        said.dedup();
+        let texts: Vec<_> = said.iter().map(|said| self.text(said)).collect();
+        // What nobody has looked at yet stays as it was said, unless there is something new.
+        if self.sources.is_unseen()
+            && texts.iter().all(|text| stored.is_some_and(|stored| stored.message.contains(text.as_str())))
+        {
+            return stored.map(|stored| (kind, stored.status, stored.reason.clone(), stored.message.clone()));
+        }
+        let message = texts.join("; ");
+        match said.first() {
+            None if self.sources.said.is_empty() => None,
+            Some(Freshness::Stale { reason, .. }) => {
+                Some((kind, false.into(), (*reason).to_owned(), format!("{message}; what was resolved last stays wanted")))
             }
-            Freshness::Passed { reason, message } => (kind, true.into(), (*reason).to_owned(), message.clone()),
-            Freshness::Unseen => {
-                let stored = self.stored.condition(kind)?;
-                (kind, stored.status, stored.reason.clone(), stored.message.clone())
-            }
-        })
+            Some(Freshness::Passed { reason, .. }) => Some((kind, true.into(), (*reason).to_owned(), message)),
+            _ => Some((kind, true.into(), "Fresh".into(), "every parameter has been read".into())),
+        }
+    }
+
+    /// Since when it is so a new process does not know: what has been said already stays.
+    fn text(&self, said: &Freshness) -> String {
+        let (Freshness::Passed { message, .. } | Freshness::Stale { message, .. }) = said else { return String::new() };
+        let stored = self.stored.condition(ConditionType::SourcesFresh).map_or("", |stored| stored.message.as_str());
+        let Some((about, _)) = message.split_once(SINCE) else { return message.clone() };
+        let told = stored.find(&format!("{about}{SINCE}")).map(|at| &stored[at..]);
+        told.and_then(|told| told.split("; ").next()).map_or_else(|| message.clone(), str::to_owned)
     }
 
     /// The time changes only with the status, so that a condition that says the same is the same.
@@ -214,5 +236,8 @@ impl Decision<'_> {
         }
     }
 }
+
+/// Before the time at which a failure began.
+const SINCE: &str = " since ";
 
 type Said = (ConditionType, ConditionStatus, String, String);

@@ -10,7 +10,6 @@ use crate::{
     mutant::{self, Mutant},
     observed::OperationView,
     plan::{NoteKind, Step},
-    sources::Freshness,
 };
 
 /// An Abort that is being carried out; its record is written when traffic is where it should be.
@@ -82,7 +81,7 @@ impl Decision<'_> {
 
     /// The record of what was released last becomes that of the older one: from then on it is what newer ones are compared with.
     fn hear_accept(&mut self, operation: &OperationView) {
-        if self.wanted.is_err() || matches!(self.sources.freshness, Some(Freshness::Unseen)) {
+        if self.wanted.is_err() || (self.sources.is_unseen() && self.sources.passed.is_empty()) {
             return self
                 .wait("Resolving", format!("Operation {} waits until it is known what the parameters say", operation.name));
         }

@@ -3,10 +3,10 @@
 use bascule_crds::{ArchiveRecord, ArchiveSource, ParameterRecord, ResolvedArtifact};
 
 use super::{
-    ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, Watched, known,
+    ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, known,
     order::of_build,
     origin::{Origin, origin},
-    setting::{Pointer, Setting},
+    setting::{List, Pointer, Setting},
 };
 use crate::observed::{Answer, Archive};
 
@@ -19,11 +19,16 @@ pub(super) fn lead(
     source: &ArchiveSource,
     pointer: &Pointer<'_>,
 ) -> Result<Pointed, Obstacle> {
+    if let Some(record) = pointer.record.as_ref().filter(|_| pointer.secure) {
+        // Any text can be a key, and a key is shown everywhere.
+        let message = format!("{}: {} is a SecureString; put the key of an archive into a String", place.pointer(), record.name);
+        return Err(Obstacle::Wrong("NotAllowed", message));
+    }
     let path = format!("{}.bucket", place.path);
     let bucket = setting.text(&source.bucket, &path)?;
     check_bucket(&bucket)
         .map_err(|fault| Obstacle::Wrong("SpecInvalid", format!("{path}: {bucket:?} is no name of a bucket: {fault}")))?;
-    setting.permits("buckets", &format!("bucket {bucket}"), &bucket, &path)?;
+    setting.permits(List::Buckets, &format!("bucket {bucket}"), &bucket, &path)?;
     let key = match &pointer.record {
         Some(_) => pointer.text.to_owned(),
         None => setting.text(pointer.text, &place.pointer())?,
@@ -41,7 +46,7 @@ pub(super) fn lead(
     let pinned =
         known(setting, place, &address(&bucket, &key), pointer.record.as_ref(), by).filter(|known| known.archive.is_some());
     Ok(match pinned {
-        Some(pinned) => Pointed::At { resolved: Box::new(pinned.clone()), watched: Some(Watched::Key { bucket, key }) },
+        Some(pinned) => Pointed::At(Box::new(pinned.clone())),
         None => Pointed::Archive { bucket, key, record: pointer.record.clone() },
     })
 }

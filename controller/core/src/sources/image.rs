@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use bascule_crds::{ImageSource, ParameterRecord, ReleaseSpec, Resolve, ResolvedArtifact};
 
 use super::{
-    ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, Watched, Wish, known,
+    ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, Wish, known,
     order::of_build,
     origin::{Origin, origin},
-    setting::{Pointer, Setting},
+    setting::{List, Pointer, Setting},
 };
 use crate::{
     image::{Reference, ReferenceError},
@@ -32,7 +32,20 @@ pub(super) fn lead(
         None => Obstacle::Wrong("SpecInvalid", format!("{path}: {error}")),
     })?;
     let image = format!("{}/{}", reference.registry(), reference.repository());
-    setting.permits("images", &image, &image, &path)?;
+    let shown = match pointer.record.as_ref().filter(|_| pointer.secure) {
+        // A text that is secret may look like an image too. What fits the list is the name of one, and no secret.
+        Some(record) if setting.list(List::Images).is_none() => {
+            let message = format!(
+                "{path}: {} is a SecureString, which is used only where spec.allow.images of the Environment says what it may name; \
+                 put the name of an image into a String",
+                record.name
+            );
+            return Err(Obstacle::Wrong("NotAllowed", message));
+        }
+        Some(record) => format!("what version {} of {} names", record.version, record.name),
+        None => image.clone(),
+    };
+    setting.permits(List::Images, &shown, &image, &path)?;
 
     let by = source.order.as_ref().map(|order| &order.label);
     let digest = reference.digest().map(ToString::to_string);
@@ -50,19 +63,21 @@ pub(super) fn lead(
             repository,
             ..ResolvedArtifact::default()
         };
-        return Ok(Pointed::At { resolved: Box::new(resolved), watched: None });
+        return Ok(Pointed::At(Box::new(resolved)));
     }
     let pinned = known(setting, place, &text, pointer.record.as_ref(), by).filter(|known| known.digest.is_some());
     if let Some(pinned) = pinned {
-        let watched = reference.open_tag().is_some().then_some(Watched::Tag(reference));
-        return Ok(Pointed::At { resolved: Box::new(pinned.clone()), watched });
+        return Ok(Pointed::At(Box::new(pinned.clone())));
     }
+    // Only what it says of itself is open: that is asked of the build which runs, whatever its tag means by now.
+    let build = known(setting, place, &text, pointer.record.as_ref(), None).and_then(|known| known.digest.as_ref());
+    let reference = build.and_then(|digest| format!("{text}@{digest}").parse().ok()).unwrap_or(reference);
     let wish = match (by, &pointer.record) {
         (Some(_), _) => Wish::Order,
         (None, Some(_)) => Wish::About,
         (None, None) => Wish::Digest,
     };
-    Ok(Pointed::Image { reference, wish, record: pointer.record.clone() })
+    Ok(Pointed::Image { reference, text, wish, record: pointer.record.clone() })
 }
 
 /// The text with its registry.
@@ -78,6 +93,7 @@ fn full(setting: &Setting<'_>, source: &ImageSource, pointer: &Pointer<'_>) -> S
 pub(super) fn seen(
     place: &Place<'_>,
     reference: &Reference,
+    text: String,
     record: Option<ParameterRecord>,
     answer: Option<&Answer<Image>>,
 ) -> Result<ResolvedArtifact, Obstacle> {
@@ -88,7 +104,7 @@ pub(super) fn seen(
             let Origin { commit, repository } = origin(&reference.to_string(), Some(&image.labels));
             Ok(ResolvedArtifact {
                 name: place.artifact.name.clone(),
-                reference: reference.to_string(),
+                reference: text,
                 parameter: record,
                 image: Some(format!("{}@{}", reference.name(), image.digest)),
                 tag: image.tag.clone(),
@@ -121,16 +137,21 @@ pub(super) fn runs_here(
         let message = format!("{}: {} is built for {}, and {wanted}", place.pointer(), image.reference, has.join(", "));
         Err(Obstacle::Wrong("PlatformMissing", message))
     };
-    if !nodes.iter().any(|node| platforms.contains(node.as_str())) {
-        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
-        return wrong(format!("the nodes of this cluster are {}", nodes.join(", ")));
-    }
     let name = format!("$(artifacts.{}.", place.artifact.name);
+    let here = nodes.iter().any(|node| platforms.contains(node.as_str()));
     for (index, workload) in spec.workloads.iter().enumerate() {
-        let selected = workload.template.pointer("/spec/nodeSelector/kubernetes.io~1arch").and_then(serde_json::Value::as_str);
-        let Some(selected) = selected.filter(|_| workload.template.to_string().contains(&name)) else { continue };
-        if !platforms.contains(selected) && !selected.contains("$(") {
-            return wrong(format!("spec.workloads[{index}].template wants nodes of {selected}"));
+        if !workload.template.to_string().contains(&name) {
+            continue;
+        }
+        // Who asks for a kind of node gets it from an autoscaler, though there may be none at this moment.
+        match workload.template.pointer("/spec/nodeSelector/kubernetes.io~1arch").and_then(serde_json::Value::as_str) {
+            Some(selected) if platforms.contains(selected) || selected.contains("$(") => {}
+            Some(selected) => return wrong(format!("spec.workloads[{index}].template wants nodes of {selected}")),
+            None if here => {}
+            None => {
+                let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+                return wrong(format!("the nodes of this cluster are {}", nodes.join(", ")));
+            }
         }
     }
     Ok(())

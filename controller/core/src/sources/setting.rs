@@ -48,6 +48,24 @@ pub(super) struct Pointer<'a> {
     pub(super) secure: bool,
 }
 
+/// What an Environment allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum List {
+    Parameters,
+    Images,
+    Buckets,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Parameters => "parameters",
+            Self::Images => "images",
+            Self::Buckets => "buckets",
+        }
+    }
+}
+
 impl<'a> Setting<'a> {
     pub(super) fn new(release: &'a ReleaseView, claim: &'a Sight<Claim>) -> Result<Self, Blocked> {
         let environment = match claim {
@@ -78,22 +96,27 @@ impl<'a> Setting<'a> {
         let path = place.pointer();
         let text = self.text(text, &path)?;
         let name = ParameterName::parse(&text).map_err(|error| Obstacle::Wrong("SpecInvalid", format!("{path}: {error}")))?;
-        self.permits("parameters", &format!("parameter {}", name.short()), name.short(), &path)?;
+        // An ARN may be of another account or region: there it is the whole of it that must be allowed.
+        self.permits(List::Parameters, &format!("parameter {}", name.base()), name.base(), &path)?;
         Ok(name)
     }
 
-    /// Whether the Environment's list of this name has it; what is not allowed is not even asked for.
-    pub(super) fn permits(&self, list: &str, what: &str, text: &str, path: &str) -> Result<(), Obstacle> {
-        let allow = self.environment.map(|environment| &environment.allow);
-        let patterns = allow.and_then(|allow| match list {
-            "parameters" => allow.parameters.as_ref(),
-            "buckets" => allow.buckets.as_ref(),
-            _ => allow.images.as_ref(),
-        });
-        if allows(patterns, text) {
+    /// Whether the Environment's list has it; what is not allowed is not even asked for.
+    pub(super) fn permits(&self, list: List, what: &str, text: &str, path: &str) -> Result<(), Obstacle> {
+        if allows(self.list(list), text) {
             return Ok(());
         }
+        let list = list.name();
         Err(Obstacle::Wrong("NotAllowed", format!("{path}: {what} is not in spec.allow.{list} of Environment {}", self.name())))
+    }
+
+    pub(super) fn list(&self, list: List) -> Option<&'a Vec<String>> {
+        let allow = &self.environment?.allow;
+        match list {
+            List::Parameters => allow.parameters.as_ref(),
+            List::Images => allow.images.as_ref(),
+            List::Buckets => allow.buckets.as_ref(),
+        }
     }
 
     /// What was released last.
@@ -165,7 +188,7 @@ impl<'a> Setting<'a> {
             }
             // Replicas of Parameter Store follow each other: an answer of yesterday is no news. A label may be moved, and by a person.
             if name.selector().is_none() && is_older(&record, known) {
-                return Ok(Pointed::At { resolved: Box::new(last.cloned().unwrap_or_default()), watched: None });
+                return Ok(Pointed::At(Box::new(last.cloned().unwrap_or_default())));
             }
         }
         let text = parameter.value.trim();

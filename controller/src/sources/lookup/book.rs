@@ -1,13 +1,12 @@
 //! Who asks what, and what is known: the memory of the hub, without tasks, time or network.
 //!
-//! In: questions with the key that asks them, outcomes of lookups. Out: what to start, whom to tell. Never here: I/O; an answer that
-//! replaces another (what was found once stays for as long as anybody holds on to the question), but for a question that watches.
+//! In: questions with the key that asks them, outcomes of lookups. Out: what to start, whom to tell. Never here: I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Answer, Failure as _, Kind, Question as _};
+use super::{Answer, Failure as _, Kind};
 
 /// `K` is the key of an asker; `T` keeps a lookup going for as long as it is held.
 pub(super) struct Book<K, T, W: Kind> {
@@ -22,7 +21,7 @@ struct Entry<K, T, W: Kind> {
     failures: u32,
     /// Tells the lookup of this entry from one that was started for an earlier entry of the same question.
     ticket: u64,
-    lookup: Option<T>,
+    lookup: T,
 }
 
 /// What an outcome leads to.
@@ -52,7 +51,7 @@ impl<K: Clone + Ord, T, W: Kind> Book<K, T, W> {
         for question in questions {
             let entry = self.entries.entry(question.clone()).or_insert_with(|| {
                 self.last_ticket += 1;
-                let lookup = Some(start(question, self.last_ticket));
+                let lookup = start(question, self.last_ticket);
                 Entry { askers: BTreeSet::new(), answer: Answer::Pending, failures: 0, ticket: self.last_ticket, lookup }
             });
             entry.askers.insert(key.clone());
@@ -92,13 +91,10 @@ impl<K: Clone + Ord, T, W: Kind> Book<K, T, W> {
         outcome: Result<&W::Found, &W::Error>,
         now: Timestamp,
     ) -> Option<Recorded<K>> {
-        let entry = self.entries.get_mut(question).filter(|entry| entry.ticket == ticket && entry.lookup.is_some())?;
+        let entry = self.entries.get_mut(question).filter(|entry| entry.ticket == ticket)?;
         let answer = match outcome {
             Ok(found) => {
                 entry.failures = 0;
-                if !question.watches() {
-                    entry.lookup = None;
-                }
                 Answer::Found(found.clone())
             }
             Err(error) => {
@@ -117,7 +113,7 @@ impl<K: Clone + Ord, T, W: Kind> Book<K, T, W> {
 
     /// Those of the lookups that go on.
     pub(super) fn lookups(&self, meant: impl Fn(&W::Question) -> bool) -> impl Iterator<Item = &T> {
-        self.entries.iter().filter(move |(question, _)| meant(question)).filter_map(|(_, entry)| entry.lookup.as_ref())
+        self.entries.iter().filter(move |(question, _)| meant(question)).map(|(_, entry)| &entry.lookup)
     }
 
     /// How many questions are pending, found, failed.
@@ -185,14 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn a_resolved_tag_is_never_resolved_again_while_anybody_holds_it() {
+    fn what_is_held_is_not_started_again_and_follows_what_is_found() {
         let mut book = Notes::default();
         ask(&mut book, "a", &["v1"]);
         book.record(&question("v1"), 1, Ok(&digest(1)), THEN);
-        assert_eq!(book.record(&question("v1"), 1, Ok(&digest(2)), THEN), None);
+        assert_eq!(book.record(&question("v1"), 1, Ok(&digest(1)), THEN).unwrap().tell, [""; 0]);
+        assert_eq!(book.record(&question("v1"), 1, Ok(&digest(2)), THEN).unwrap().tell, ["a"]);
         assert_eq!(ask(&mut book, "b", &["v1"]), [0_u64; 0]);
         book.forget(&"a");
-        assert_eq!(book.answer(&question("v1")), Answer::Found(digest(1)));
+        assert_eq!(book.answer(&question("v1")), Answer::Found(digest(2)));
     }
 
     #[test]

@@ -27,6 +27,9 @@ const AT_ONCE_IN_A_LANE: usize = 4;
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(10);
 /// What is watched is looked at so often. It is for reports, not for decisions; the queue of events makes it faster.
 const WATCHED_EVERY: Duration = Duration::from_secs(900);
+/// What was found and is still asked for is not what somebody needs: a label is missing, a bucket keeps no versions. Else it would be
+/// pinned, and only watched.
+const AGAIN_EVERY: Duration = Duration::from_secs(120);
 
 /// What the hub is connected to.
 pub struct Wiring<K, W: Kind> {
@@ -37,6 +40,8 @@ pub struct Wiring<K, W: Kind> {
     pub fraction: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Called, outside of every lock, for each key with an answer that changed. It must not block.
     pub changed: Arc<dyn Fn(K) + Send + Sync>,
+    /// Called for each attempt with its outcome: `Found`, or [`super::Failure::category`].
+    pub counted: Arc<dyn Fn(&'static str) + Send + Sync>,
 }
 
 /// Answers, for as long as somebody asks for them. Clones share everything; with the last one all lookups end.
@@ -44,14 +49,12 @@ pub struct Lookups<K, W: Kind> {
     shared: Arc<Shared<K, W>>,
 }
 
-/// What a page of metrics wants to know.
+/// How many questions are where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub pending: usize,
     pub found: usize,
     pub failed: usize,
-    /// Attempts since the start by outcome: `Found`, or [`super::Failure::category`].
-    pub attempts: BTreeMap<&'static str, u64>,
 }
 
 struct Shared<K, W: Kind> {
@@ -64,7 +67,6 @@ struct Shared<K, W: Kind> {
 struct State<K, W: Kind> {
     book: Book<K, Lookup, W>,
     lanes: BTreeMap<String, Weak<Lane>>,
-    attempts: BTreeMap<&'static str, u64>,
 }
 
 /// A task that ends when nobody holds it.
@@ -89,7 +91,7 @@ struct Lane {
 impl<K: Clone + Ord + Send + 'static, W: Kind> Lookups<K, W> {
     /// To be called inside the runtime on which the lookups shall run.
     pub fn new(wiring: Wiring<K, W>) -> Self {
-        let state = State { book: Book::default(), lanes: BTreeMap::new(), attempts: BTreeMap::new() };
+        let state = State { book: Book::default(), lanes: BTreeMap::new() };
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         Self { shared: Arc::new(Shared { state: Mutex::new(state), wiring, turns, runtime: Handle::current() }) }
     }
@@ -117,7 +119,7 @@ impl<K: Clone + Ord + Send + 'static, W: Kind> Lookups<K, W> {
     pub fn counts(&self) -> Counts {
         let state = self.shared.lock();
         let (pending, found, failed) = state.book.count();
-        Counts { pending, found, failed, attempts: state.attempts.clone() }
+        Counts { pending, found, failed }
     }
 
     fn start(&self, lanes: &mut BTreeMap<String, Weak<Lane>>, question: &W::Question, ticket: u64) -> Lookup {
@@ -219,9 +221,9 @@ impl<K: Clone + Ord, W: Kind> Shared<K, W> {
     fn record(&self, pursuit: &Pursuit<K, W>, outcome: &Result<W::Found, W::Error>) -> Option<Duration> {
         let question = &pursuit.question;
         let now = (self.wiring.now)();
+        (self.wiring.counted)(outcome.as_ref().map_or_else(W::Error::category, |_| "Found"));
         let recorded = {
             let mut state = self.lock();
-            *state.attempts.entry(outcome.as_ref().map_or_else(W::Error::category, |_| "Found")).or_default() += 1;
             state.book.record(question, pursuit.ticket, outcome.as_ref(), now)?
         };
         report::<K, W>(question, outcome, &recorded);
@@ -231,7 +233,10 @@ impl<K: Clone + Ord, W: Kind> Shared<K, W> {
         let fraction = (self.wiring.fraction)();
         match outcome {
             Err(error) => Some(pause(recorded.failures, error.retry_after(), fraction)),
-            Ok(_) => question.watches().then(|| WATCHED_EVERY.mul_f64(0.75 + fraction / 2.0)),
+            Ok(_) => {
+                let every = if question.watches() { WATCHED_EVERY } else { AGAIN_EVERY };
+                Some(every.mul_f64(0.75 + fraction / 2.0))
+            }
         }
     }
 }

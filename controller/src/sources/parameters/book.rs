@@ -15,6 +15,9 @@ pub(super) type Wanted = BTreeMap<ParameterName, Option<i64>>;
 /// A failure that time may heal is told after this time: until then the last answer is good.
 const GOOD_FOR: SignedDuration = SignedDuration::from_secs(60);
 
+/// Reasons that time does not heal.
+const PERMANENT: [&str; 2] = ["AccessDenied", "RequestRefused"];
+
 pub(super) type Known = Answer<Option<Parameter>>;
 
 #[derive(Debug)]
@@ -65,17 +68,25 @@ impl<K: Clone + Ord> Book<K> {
         Self { entries: BTreeMap::new(), askers: BTreeMap::new(), next_round: now, turns: 0, sweep: None }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// From now on `key` wants exactly these. True when there is something new to ask.
-    pub(super) fn ask(&mut self, key: &K, names: &Wanted, every: Duration) -> bool {
+    pub(super) fn ask(&mut self, key: &K, names: &Wanted, every: Duration, now: Instant) -> bool {
         let wish = (names.clone(), every);
         if self.askers.get(key) == Some(&wish) {
             return false;
         }
-        let mut new = false;
+        // Who wants it sooner does not wait for the end of a longer interval.
+        let mut new = !names.is_empty() && now + every < self.next_round;
+        if new {
+            self.next_round = now + every;
+        }
         for name in names.keys() {
             let entry = self.entries.entry(name.clone()).or_insert_with(|| {
                 new = true;
@@ -127,7 +138,8 @@ impl<K: Clone + Ord> Book<K> {
         for name in &names {
             self.turns += 1;
             if let Some(entry) = self.entries.get_mut(name) {
-                entry.turn = self.turns;
+                // A hint that comes while it is on its way makes it due again.
+                (entry.turn, entry.due) = (self.turns, false);
             }
         }
         names
@@ -175,26 +187,30 @@ impl<K: Clone + Ord> Book<K> {
         // Nobody is asked for the others while it fails: they are as old as these.
         let all = matches!(outcome, Err(error) if error.is_transient());
         let concerned = |name: &ParameterName, entry: &Entry<K>| asked.contains(name) || (all && entry.due);
+        let askers = &self.askers;
         for (name, entry) in &mut self.entries {
             if !concerned(name, entry) {
                 continue;
             }
             let before = entry.answer.clone();
+            // Who follows a version of it can do without an answer for a while.
+            let follows = |key: &K| askers.get(key).is_some_and(|(wanted, _)| wanted.get(name).is_some_and(Option::is_some));
+            let patient = matches!(entry.answer, Answer::Known(_)) || entry.askers.iter().all(follows);
             match outcome {
                 Ok(batch) => match batch.found.get(name) {
                     Some(parameter) => entry.known(Some(parameter.clone())),
                     None if batch.missing.contains(name) => entry.known(None),
                     None => {
-                        entry.failed(name, "HalfAnswer", "Parameter Store did not mention it in its answer", true, now);
+                        entry.failed(name, "HalfAnswer", "Parameter Store did not mention it in its answer", true, patient, now);
                         // It must not hold up the others: by itself, and in the next round.
                         (entry.due, entry.alone) = (false, true);
                     }
                 },
                 // One of them spoils it for the others: each is asked by itself.
-                Err(error) if !error.is_transient() && !single => entry.alone = true,
+                Err(error) if !error.is_transient() && !single => (entry.alone, entry.due) = (true, true),
                 Err(error) => {
                     entry.alone |= !error.is_transient();
-                    entry.failed(name, error.reason(), &error.to_string(), error.is_transient(), now);
+                    entry.failed(name, error.reason(), &error.to_string(), error.is_transient(), patient, now);
                 }
             }
             if entry.answer != before {
@@ -215,16 +231,18 @@ impl<K> Entry<K> {
             now.modified_by.clone_from(&before.modified_by);
         }
         self.answer = Answer::Known(parameter);
-        (self.due, self.alone, self.failing) = (false, false, None);
+        (self.alone, self.failing) = (false, None);
     }
 
-    fn failed(&mut self, name: &ParameterName, reason: &'static str, why: &str, transient: bool, now: Timestamp) {
-        self.due = transient;
+    fn failed(&mut self, name: &ParameterName, reason: &'static str, why: &str, transient: bool, patient: bool, now: Timestamp) {
+        self.due |= transient;
         let since = *self.failing.get_or_insert(now);
-        if transient && matches!(self.answer, Answer::Known(_)) && now.duration_since(since) < GOOD_FOR {
-            return;
-        }
-        let told = matches!(&self.answer, Answer::Failed { reason: told, .. } if *told == reason);
+        let told = match &self.answer {
+            // One outage has many faces: what was told of it first is good until it is over.
+            Answer::Failed { reason: told, .. } => *told == reason || (transient && !PERMANENT.contains(told)),
+            _ if transient && patient && now.duration_since(since) < GOOD_FOR => return,
+            _ => false,
+        };
         if !told {
             let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
             self.answer = Answer::Failed { reason, message: format!("parameter {name} cannot be read since {since}: {why}") };
@@ -266,8 +284,8 @@ mod tests {
     fn a_parameter_of_two_askers_is_asked_once_and_both_are_told() {
         let now = Instant::now();
         let mut book = Book::new(now);
-        assert!(book.ask(&"a", &names(&["/web"]), EVERY));
-        assert!(!book.ask(&"b", &names(&["/web"]), EVERY));
+        assert!(book.ask(&"a", &names(&["/web"]), EVERY, now));
+        assert!(!book.ask(&"b", &names(&["/web"]), EVERY, now));
         assert_eq!(book.batch(now), [name("/web")]);
         assert_eq!(book.record(&[name("/web")], &Ok(found(&["/web"])), at(0)), BTreeSet::from(["a", "b"]));
         assert!(book.batch(now).is_empty());
@@ -281,7 +299,7 @@ mod tests {
         let mut book = Book::new(now);
         let many: Vec<String> = (10..35).map(|n| format!("/web/{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        book.ask(&"a", &names(&many), EVERY);
+        book.ask(&"a", &names(&many), EVERY, now);
         let first = book.batch(now);
         assert_eq!(first.len(), 10);
         book.record(
@@ -291,7 +309,7 @@ mod tests {
         );
         assert_eq!(book.batch(now).len(), 10);
         let mut book = Book::new(now);
-        book.ask(&"a", &names(&["/web:1", "/web:live"]), EVERY);
+        book.ask(&"a", &names(&["/web:1", "/web:live"]), EVERY, now);
         assert_eq!(book.batch(now).len(), 1);
     }
 
@@ -299,7 +317,7 @@ mod tests {
     fn one_that_is_denied_does_not_spoil_the_others() {
         let now = Instant::now();
         let mut book = Book::new(now);
-        book.ask(&"a", &names(&["/evil", "/good"]), EVERY);
+        book.ask(&"a", &names(&["/evil", "/good"]), EVERY, now);
         let both = book.batch(now);
         assert_eq!(both.len(), 2);
         let denied = || Err(SourceError::Denied("not authorized".into()));
@@ -321,7 +339,7 @@ mod tests {
         let now = Instant::now();
         let mut book = Book::new(now);
         let web = [name("/web")];
-        book.ask(&"a", &names(&["/web"]), EVERY);
+        book.ask(&"a", &names(&["/web"]), EVERY, now);
         book.record(&web, &Ok(found(&["/web"])), at(0));
         let down = |why: &str| Err(SourceError::Unreachable(why.into()));
         assert!(book.record(&web, &down("refused"), at(15)).is_empty());
@@ -339,7 +357,7 @@ mod tests {
         let mut book = Book::new(now);
         let many: Vec<String> = (10..35).map(|n| format!("/web/{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        book.ask(&"a", &names(&many), EVERY);
+        book.ask(&"a", &names(&many), EVERY, now);
         for _ in 0..3 {
             let batch = book.batch(now);
             let found = batch.iter().map(|it| (it.clone(), parameter("x", 1))).collect();
@@ -358,7 +376,7 @@ mod tests {
         let now = Instant::now();
         let mut book = Book::new(now);
         let both = [name("/a"), name("/b")];
-        book.ask(&"k", &names(&["/a", "/b"]), EVERY);
+        book.ask(&"k", &names(&["/a", "/b"]), EVERY, now);
         assert_eq!(book.batch(now), both);
         book.record(&both, &Ok(found(&["/a"])), at(0));
         assert!(book.batch(now).is_empty(), "not again in this round");
@@ -373,7 +391,7 @@ mod tests {
         let now = Instant::now();
         let mut book = Book::new(now);
         let both = [name("/a"), name("/b")];
-        book.ask(&"k", &names(&["/a", "/b"]), EVERY);
+        book.ask(&"k", &names(&["/a", "/b"]), EVERY, now);
         book.record(&both, &Ok(found(&["/a", "/b"])), at(0));
         let half = Batch { missing: set(&["/b"]), ..Batch::default() };
         assert_eq!(book.record(&both, &Ok(half), at(15)).len(), 1);
@@ -383,11 +401,12 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_any_more_is_let_go() {
-        let mut book = Book::new(Instant::now());
-        book.ask(&"a", &names(&["/a", "/b"]), EVERY);
-        book.ask(&"a", &names(&["/b"]), EVERY);
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        book.ask(&"a", &names(&["/a", "/b"]), EVERY, now);
+        book.ask(&"a", &names(&["/b"]), EVERY, now);
         assert_eq!(book.answer(&name("/a")), Answer::Pending);
-        book.ask(&"a", &Wanted::new(), EVERY);
+        book.ask(&"a", &Wanted::new(), EVERY, now);
         assert!(book.is_empty() && book.askers.is_empty());
     }
 
@@ -396,7 +415,7 @@ mod tests {
         let now = Instant::now();
         let mut book = Book::new(now);
         let many: Vec<String> = (10..35).map(|n| format!("/web/{n}")).collect();
-        book.ask(&"a", &names(&many.iter().map(String::as_str).collect::<Vec<_>>()), EVERY);
+        book.ask(&"a", &names(&many.iter().map(String::as_str).collect::<Vec<_>>()), EVERY, now);
         for call in 1..=3 {
             assert_eq!(book.swept(now), None);
             assert!(!book.batch(now + Duration::from_secs(call)).is_empty());
@@ -412,7 +431,7 @@ mod tests {
         let now = Instant::now();
         let mut book = Book::new(now);
         let arn = "arn:aws:ssm:us-east-1:123456789012:parameter/web";
-        book.ask(&"a", &names(&["/web:live", arn, "/other"]), EVERY);
+        book.ask(&"a", &names(&["/web:live", arn, "/other"]), EVERY, now);
         for _ in 0..2 {
             let batch = book.batch(now);
             let found = batch.iter().map(|it| (it.clone(), parameter("x", 1))).collect();
@@ -425,9 +444,10 @@ mod tests {
 
     #[test]
     fn who_wrote_it_is_asked_of_what_nobody_follows_yet_and_kept() {
-        let mut book = Book::new(Instant::now());
+        let now = Instant::now();
+        let mut book = Book::new(now);
         let web = [name("/web")];
-        book.ask(&"a", &BTreeMap::from([(web[0].clone(), Some(1))]), EVERY);
+        book.ask(&"a", &BTreeMap::from([(web[0].clone(), Some(1))]), EVERY, now);
         let batch = |version, by: Option<&str>| {
             let parameter = Parameter { modified_by: by.map(str::to_owned), ..parameter("x", version) };
             Batch { found: BTreeMap::from([(web[0].clone(), parameter)]), ..Batch::default() }
@@ -438,5 +458,57 @@ mod tests {
         assert!(book.news(&batch(2, None)).is_empty(), "it was asked once");
         assert!(book.record(&web, &Ok(batch(2, None)), at(15)).is_empty());
         assert!(matches!(book.answer(&web[0]), Answer::Known(Some(it)) if it.modified_by.as_deref() == Some("ci")));
+    }
+
+    #[test]
+    fn an_outage_of_many_faces_is_told_once() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let web = [name("/web")];
+        book.ask(&"a", &names(&["/web"]), EVERY, now);
+        book.record(&web, &Ok(found(&["/web"])), at(0));
+        let errors = [SourceError::Throttled("slow down".into()), SourceError::Unreachable("500".into())];
+        let told: usize = (1..40).map(|n| book.record(&web, &Err(errors[n % 2].clone()), at(10 * n as i64)).len()).sum();
+        assert_eq!(told, 1);
+        assert_eq!(book.record(&web, &Err(SourceError::Denied("no".into())), at(400)).len(), 1, "this is something else");
+        assert_eq!(book.record(&web, &Ok(found(&["/web"])), at(410)).len(), 1);
+    }
+
+    #[test]
+    fn who_follows_a_version_is_not_troubled_by_the_first_minute_after_a_restart() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        let web = [name("/web")];
+        book.ask(&"a", &BTreeMap::from([(web[0].clone(), Some(3))]), EVERY, now);
+        let down = || Err(SourceError::Unreachable("500".into()));
+        assert!(book.record(&web, &down(), at(0)).is_empty() && book.record(&web, &down(), at(50)).is_empty());
+        assert_eq!(book.record(&web, &down(), at(61)).len(), 1);
+        // Who has nothing is told at once.
+        let mut book = Book::new(now);
+        book.ask(&"a", &names(&["/web"]), EVERY, now);
+        assert_eq!(book.record(&web, &down(), at(0)).len(), 1);
+    }
+
+    #[test]
+    fn a_hint_that_comes_while_it_is_asked_is_not_lost() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        book.ask(&"a", &names(&["/web"]), EVERY, now);
+        let batch = book.batch(now);
+        assert!(book.hint("/web"));
+        book.record(&batch, &Ok(found(&["/web"])), at(0));
+        assert_eq!(book.batch(now), [name("/web")]);
+    }
+
+    #[test]
+    fn a_shorter_interval_holds_at_once() {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        book.ask(&"a", &names(&["/web"]), Duration::from_secs(3600), now);
+        let batch = book.batch(now);
+        book.record(&batch, &Ok(found(&["/web"])), at(0));
+        assert!(book.ask(&"a", &names(&["/web"]), EVERY, now));
+        assert_eq!(book.next_at(), now + EVERY);
+        assert_eq!(book.batch(now + EVERY).len(), 1);
     }
 }

@@ -19,15 +19,19 @@ use tokio::{
 use super::{
     Batch, ParameterStore, SourceError,
     book::{Book, Swept, Wanted},
-    pace::Pace,
+    pace::{Pace, Patience},
 };
 
 /// The SDK waits for ever unless told otherwise. A healthy answer takes some 20 ms.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// No Environment takes the whole budget of its account for itself.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Nobody waits longer for the name of who wrote it.
 const AUTHOR_WITHIN: Duration = Duration::from_secs(2);
 /// Whoever may not read histories is not asked again for so long.
 const NO_AUTHORS_FOR: Duration = Duration::from_secs(600);
+/// When it was only slow.
+const NO_AUTHORS_NOW: Duration = Duration::from_secs(30);
 
 /// What the hub is connected to.
 pub(crate) struct Wiring<K> {
@@ -47,7 +51,7 @@ pub(crate) struct Wiring<K> {
 pub(crate) enum Told {
     /// A call, and what became of it.
     Called(&'static str),
-    /// All parameters of one scope were asked for once: how long it took, in so many calls, for so many.
+    /// All parameters of one scope were asked for once: how long it took, in so many calls; and how many there are in all scopes.
     Swept { took: Duration, calls: u32, parameters: usize },
 }
 
@@ -120,7 +124,7 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
         }
         state.asks.insert(key.clone(), scope.clone());
         let Some(desk) = state.desks.get_mut(scope) else { return Parameters::new() };
-        if desk.book.ask(key, &names, every) {
+        if desk.book.ask(key, &names, every.max(AT_MOST_EVERY), Instant::now()) {
             desk.wake.notify_one();
         }
         wanted.iter().map(|(artifact, question)| (artifact.clone(), desk.book.answer(&question.name))).collect()
@@ -157,6 +161,7 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
             scope: scope.clone(),
             pace: pace.clone(),
             wake: wake.clone(),
+            patience: Patience::default(),
             no_authors_until: now,
         };
         Desk { book: Book::new(now), wake, task: self.shared.runtime.spawn(clerk.run()).abort_handle() }
@@ -168,7 +173,7 @@ impl<K: Clone + Ord> State<K> {
     fn leave(&mut self, key: &K) {
         let Some(scope) = self.asks.remove(key) else { return };
         if let Some(desk) = self.desks.get_mut(&scope) {
-            desk.book.ask(key, &Wanted::new(), Duration::ZERO);
+            desk.book.ask(key, &Wanted::new(), Duration::ZERO, Instant::now());
             if desk.book.is_empty() {
                 self.desks.remove(&scope);
             }
@@ -190,6 +195,7 @@ struct Clerk<K> {
     scope: Scope,
     pace: Arc<Mutex<Pace>>,
     wake: Arc<Notify>,
+    patience: Patience,
     no_authors_until: Instant,
 }
 
@@ -254,8 +260,9 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
                 }
                 Err(error) => {
                     told(Told::Called(error.reason()));
-                    tracing::debug!(scope = ?self.scope, parameter = %name, %error, "nobody says who wrote it");
-                    self.no_authors_until = Instant::now() + NO_AUTHORS_FOR;
+                    tracing::debug!(role = self.scope.role_arn, region = self.scope.region, parameter = %name, %error, "nobody says who wrote it");
+                    let pause = if error.is_transient() { NO_AUTHORS_NOW } else { NO_AUTHORS_FOR };
+                    self.no_authors_until = Instant::now() + pause;
                     return;
                 }
             }
@@ -265,31 +272,32 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
     fn turn(&self) -> Option<Turn> {
         let shared = self.shared.upgrade()?;
         let mut state = shared.lock();
+        let all = state.desks.values().map(|desk| desk.book.len()).sum();
         let book = &mut state.desks.get_mut(&self.scope)?.book;
         let now = Instant::now();
-        if let Some(Swept { took, calls, parameters }) = book.swept(now) {
-            (shared.wiring.told)(Told::Swept { took, calls, parameters });
+        if let Some(Swept { took, calls, .. }) = book.swept(now) {
+            (shared.wiring.told)(Told::Swept { took, calls, parameters: all });
         }
         let names = book.batch(now);
         Some(if names.is_empty() { Turn::Sleep(book.next_at()) } else { Turn::Ask(names) })
     }
 
     /// Remembers the outcome and tells those who asked. Gives the pause before the next call.
-    fn record(&self, names: &[ParameterName], outcome: &Result<Batch, SourceError>) -> Option<Duration> {
+    fn record(&mut self, names: &[ParameterName], outcome: &Result<Batch, SourceError>) -> Option<Duration> {
         let shared = self.shared.upgrade()?;
         (shared.wiring.told)(Told::Called(outcome.as_ref().map_or_else(SourceError::reason, |_| "ok")));
         let now = (shared.wiring.now)();
         let tell = shared.lock().desks.get_mut(&self.scope)?.book.record(names, outcome, now);
         if let (Err(error), false) = (outcome, tell.is_empty()) {
-            tracing::warn!(scope = ?self.scope, parameters = names.len(), error = %error, "parameters cannot be read");
+            tracing::warn!(role = self.scope.role_arn, region = self.scope.region, parameters = names.len(), error = %error, "parameters cannot be read");
         }
         for key in tell {
             (shared.wiring.changed)(key);
         }
         Some(match outcome {
-            Err(error) if error.is_transient() => self.pace().failed((shared.wiring.fraction)()),
+            Err(error) if error.is_transient() => self.patience.failed((shared.wiring.fraction)()),
             Ok(_) | Err(_) => {
-                self.pace().went_well();
+                self.patience.went_well();
                 Duration::ZERO
             }
         })

@@ -17,12 +17,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Pace {
     /// When the bucket is full again.
     full_at: Instant,
+}
+
+/// How long one identity is to be left alone after failures: another one's success is no reason to ask it sooner.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
     failures: u32,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { full_at: now, failures: 0 }
+        Self { full_at: now }
     }
 
     /// Takes the next token, and says when it may be used.
@@ -42,7 +47,9 @@ impl Pace {
         }
         spare
     }
+}
 
+impl Patience {
     pub(super) fn went_well(&mut self) {
         self.failures = 0;
     }
@@ -74,7 +81,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_minute_and_begin_anew() {
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = Patience::default();
         let pauses: Vec<_> = (0..8).map(|_| pace.failed(1.0).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         pace.went_well();
