@@ -75,19 +75,19 @@ pub struct AwsPolicy {
     pub environment: Option<String>,
 
     /// Of Environments without a role.
-    #[arg(long)]
+    #[arg(long, value_parser = account)]
     pub account: Option<String>,
 
     /// Of Environments that name none.
     #[arg(long)]
     pub region: Option<String>,
 
-    /// The queue of events.
-    #[arg(long, value_name = "ARN")]
+    /// The queue of events, which the controller itself reads.
+    #[arg(long, value_name = "ARN", value_parser = arn, conflicts_with = "environment")]
     pub queue: Option<String>,
 
     /// A key of your own, by which secret parameters are encrypted; can be given more than once.
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = arn)]
     pub key: Vec<String>,
 
     /// Without the right to read who wrote a parameter.
@@ -99,6 +99,16 @@ pub struct AwsPolicy {
 pub enum LogFormat {
     Json,
     Text,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let fits = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if fits { Ok(text.to_owned()) } else { Err("an account has twelve digits".to_owned()) }
+}
+
+fn arn(text: &str) -> Result<String, String> {
+    let fits = text.starts_with("arn:aws") && text.split(':').count() >= 6;
+    if fits { Ok(text.to_owned()) } else { Err("it must be an ARN: arn:aws:<service>:<region>:<account>:<name>".to_owned()) }
 }
 
 fn elsewhere(text: &str) -> Result<(String, String), String> {

@@ -62,10 +62,11 @@ fn add(needs: &mut Needs, remarks: &mut Vec<String>, environment: &Environment, 
     let (account, region) = place(spec, wanted);
     let account = account.ok_or_else(|| format!("Environment {name}: nothing tells its account; say --account"))?;
     let region = region.ok_or_else(|| format!("Environment {name}: nothing tells its region; say --region"))?;
+    let partition = partition(&region);
     let parameter = |pattern: &String| {
         let short = simple(pattern);
         let slash = if short.starts_with('/') { "" } else { "/" };
-        format!("arn:aws:ssm:{region}:{account}:parameter{slash}{short}")
+        if short.starts_with("arn:") { short } else { format!("arn:{partition}:ssm:{region}:{account}:parameter{slash}{short}") }
     };
     if let Some(patterns) = &spec.allow.parameters {
         needs.parameters.extend(patterns.iter().map(parameter));
@@ -75,9 +76,19 @@ fn add(needs: &mut Needs, remarks: &mut Vec<String>, environment: &Environment, 
     }
     let images =
         spec.allow.images.clone().unwrap_or_else(|| spec.registry.iter().map(|registry| format!("{registry}/**")).collect());
+    let before = needs.repositories.len();
     needs.repositories.extend(images.iter().filter_map(|pattern| repository(pattern)));
+    let open = images.iter().any(|pattern| pattern.split('/').next().is_some_and(|registry| registry.starts_with('*')));
+    if needs.repositories.len() == before || open {
+        remarks.push(format!(
+            "Environment {name} names no registry of ECR in spec.registry or spec.allow.images, or more than that: for those it does not name \
+             no right to read images is in the policy"
+        ));
+    }
     match &spec.allow.buckets {
-        Some(patterns) => needs.buckets.extend(patterns.iter().map(|pattern| format!("arn:aws:s3:::{}", simple(pattern)))),
+        Some(patterns) => {
+            needs.buckets.extend(patterns.iter().map(|pattern| format!("arn:{partition}:s3:::{}", simple(pattern))))
+        }
         None => remarks.push(format!("Environment {name} names no buckets in spec.allow.buckets, so none is in the policy")),
     }
     Ok(())
@@ -100,7 +111,16 @@ fn repository(pattern: &str) -> Option<String> {
     let (account, rest) = registry.split_once(".dkr.ecr")?;
     let region = rest.trim_start_matches("-fips").trim_start_matches('.').split(".amazonaws").next().unwrap_or("*");
     let region = if region.is_empty() { "*" } else { region };
-    Some(format!("arn:aws:ecr:{region}:{account}:repository/{}", simple(repository)))
+    Some(format!("arn:{}:ecr:{region}:{account}:repository/{}", partition(region), simple(repository)))
+}
+
+/// The part of AWS that a region belongs to.
+fn partition(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +159,11 @@ mod tests {
         assert_eq!(needs.parameters, ["arn:aws:ssm:eu-west-1:210987654321:parameter/*"]);
         assert_eq!(needs.repositories, ["arn:aws:ecr:eu-west-1:210987654321:repository/*"]);
         assert_eq!((needs.queue.as_deref(), remarks.len()), (Some("q"), 2));
+        let government = json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "gov"},
+            "spec": {"aws": {"region": "us-gov-west-1"}, "allow": {"parameters": ["/a"], "images": ["**"], "buckets": ["b"]}}});
+        let (needs, remarks) = super::needs(&read(&government.to_string()).unwrap(), &wanted).unwrap();
+        assert_eq!(needs.parameters, ["arn:aws-us-gov:ssm:us-gov-west-1:210987654321:parameter/a"]);
+        assert_eq!((needs.buckets.len(), needs.repositories.len(), remarks.len()), (1, 0, 1));
     }
 
     #[test]

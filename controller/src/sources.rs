@@ -146,6 +146,7 @@ impl Sources {
             access: access.clone(),
             aws: aws.clone(),
             wish: asked.wish,
+            written: asked.written,
         };
         let answers = self.images.ask(key, &open.values().map(request).collect::<Vec<_>>());
         let read = |(asked, answer): (ImageQuestion, registry::Answer)| {
@@ -166,6 +167,7 @@ impl Sources {
             bucket: asked.bucket,
             key: asked.key,
             watch: asked.watch,
+            written: asked.written,
         };
         let (names, questions): (Vec<_>, Vec<_>) = open.into_iter().map(|(name, asked)| (name, question(asked))).unzip();
         let answers = self.archives.ask(key, &questions);

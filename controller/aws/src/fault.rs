@@ -21,7 +21,7 @@ pub enum Fault {
     Refused(String),
 }
 
-const DENIED: [&str; 16] = [
+const DENIED: [&str; 18] = [
     "AccessDenied",
     "AccessDeniedException",
     "UnauthorizedOperation",
@@ -34,6 +34,9 @@ const DENIED: [&str; 16] = [
     "IncompleteSignature",
     "MissingAuthenticationToken",
     "OptInRequired",
+    // The service account's token is not one that the role trusts.
+    "InvalidIdentityToken",
+    "IDPRejectedClaim",
     // A SecureString whose key is gone, disabled or not ours.
     "InvalidKeyId",
     "KMSAccessDeniedException",
@@ -64,6 +67,10 @@ where
             let said = match (service.err().code(), service.err().message()) {
                 (Some(code), Some(said)) => format!("{code}: {said}"),
                 (Some(said), None) | (None, Some(said)) => said.to_owned(),
+                (None, None) if status == 301 => "HTTP 301: the bucket is in another region".to_owned(),
+                (None, None) if status == 400 => {
+                    "HTTP 400, without a word: credentials that have expired, or a malformed name".to_owned()
+                }
                 (None, None) => format!("HTTP {status}, without a word"),
             };
             by_code(service.err().code().unwrap_or_default(), status, said)
@@ -74,7 +81,11 @@ where
         _ => {
             let whole = DisplayErrorContext(&error).to_string();
             let why = root(&error);
-            if DENIED.iter().any(|code| whole.contains(code)) || whole.contains("CredentialsNotLoaded") {
+            if whole.contains("egion must be set") || whole.contains("MissingRegion") {
+                Fault::Refused(
+                    "no region is known: set spec.aws.region of the Environment, or AWS_REGION of the controller".to_owned(),
+                )
+            } else if DENIED.iter().any(|code| whole.contains(code)) || whole.contains("CredentialsNotLoaded") {
                 Fault::Denied(why)
             } else {
                 Fault::Unreachable(why)

@@ -177,7 +177,11 @@ fn fields(artifact: &ResolvedArtifact) -> Vec<(&'static str, Option<String>, &'s
         Some(archive) => vec![
             ("bucket", Some(archive.bucket.clone()), ""),
             ("key", Some(archive.key.clone()), ""),
-            ("versionId", archive.version_id.clone(), "has no value: the bucket keeps no versions"),
+            (
+                "versionId",
+                archive.version_id.clone(),
+                "has no value: the bucket kept no versions when it was stored; turn versioning on and store it again",
+            ),
             (
                 "sha256",
                 archive.sha256.clone(),

@@ -81,6 +81,8 @@ pub fn parameters(release: &ReleaseView, claim: &Sight<Claim>) -> BTreeMap<Strin
 pub struct ImageQuestion {
     pub reference: Reference,
     pub wish: Wish,
+    /// The version of the parameter that points to it: every write is a new pointer, also one of the same value.
+    pub written: i64,
 }
 
 /// How much somebody wants to know of an image.
@@ -99,8 +101,10 @@ pub enum Wish {
 /// What must be asked of the registries, by artifact.
 pub fn images(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ImageQuestion> {
     let asked = |pointed: &Pointed, watched: Option<Watched>| match (pointed, watched) {
-        (Pointed::Image { reference, wish, .. }, _) => Some(ImageQuestion { reference: reference.clone(), wish: *wish }),
-        (_, Some(Watched::Tag(reference))) => Some(ImageQuestion { reference, wish: Wish::Watch }),
+        (Pointed::Image { reference, wish, record, .. }, _) => {
+            Some(ImageQuestion { reference: reference.clone(), wish: *wish, written: written(record.as_ref()) })
+        }
+        (_, Some(Watched::Tag(reference))) => Some(ImageQuestion { reference, wish: Wish::Watch, written: 0 }),
         _ => None,
     };
     questions(release, claim, parameters, asked)
@@ -113,18 +117,25 @@ pub struct ArchiveQuestion {
     pub key: String,
     /// It is pinned: whether the same still lies there, once in a while.
     pub watch: bool,
+    /// As in [`ImageQuestion`].
+    pub written: i64,
 }
 
 /// What must be asked of S3, by artifact.
 pub fn archives(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ArchiveQuestion> {
     let asked = |pointed: &Pointed, watched: Option<Watched>| match (pointed, watched) {
-        (Pointed::Archive { bucket, key, .. }, _) => {
-            Some(ArchiveQuestion { bucket: bucket.clone(), key: key.clone(), watch: false })
+        (Pointed::Archive { bucket, key, record }, _) => {
+            let written = written(record.as_ref());
+            Some(ArchiveQuestion { bucket: bucket.clone(), key: key.clone(), watch: false, written })
         }
-        (_, Some(Watched::Key { bucket, key })) => Some(ArchiveQuestion { bucket, key, watch: true }),
+        (_, Some(Watched::Key { bucket, key })) => Some(ArchiveQuestion { bucket, key, watch: true, written: 0 }),
         _ => None,
     };
     questions(release, claim, parameters, asked)
+}
+
+fn written(record: Option<&ParameterRecord>) -> i64 {
+    record.map_or(0, |record| record.version)
 }
 
 fn questions<Q>(

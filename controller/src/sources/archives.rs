@@ -40,6 +40,8 @@ pub struct Question {
     pub bucket: String,
     pub key: String,
     pub watch: bool,
+    /// The version of the pointer: what it leads to is looked up for each.
+    pub written: i64,
 }
 
 impl fmt::Display for Question {

@@ -30,8 +30,12 @@ use crate::clock::Clock;
 /// ECR's tokens are good for twelve hours. One is used for so long at most, and not in its last minutes.
 const TOKEN_FOR: Duration = Duration::from_secs(6 * 3600);
 const BEFORE_ITS_END: SignedDuration = SignedDuration::from_mins(15);
+const MOST_TOKENS: usize = 512;
 /// Of one that ends before: whoever gave it has another clock.
 const AT_LEAST: Duration = Duration::from_secs(60);
+
+/// Whoever does not say who we are is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where and as whom, and which region's ECR.
 type Counter = (Scope, String);
@@ -45,26 +49,40 @@ pub struct AwsSources {
     queue: Option<String>,
     clock: Arc<dyn Clock>,
     tokens: Mutex<BTreeMap<Counter, Slot>>,
-    introduced: Mutex<BTreeSet<Scope>>,
+    /// When somebody was asked who we are there; None: that is known.
+    introduced: Arc<Mutex<BTreeMap<Scope, Option<Instant>>>>,
 }
 
 impl AwsSources {
     /// Events come from this queue, which is asked with the controller's own identity.
     pub fn new(queue: Option<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { aws: Aws::default(), queue, clock, tokens: Mutex::default(), introduced: Mutex::default() }
+        Self { aws: Aws::default(), queue, clock, tokens: Mutex::default(), introduced: Arc::default() }
     }
 
     /// Says in the log who we are there: the first time only.
     pub fn introduce(&self, scope: &Scope) {
-        if !self.introduced.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone()) {
-            return;
+        let now = Instant::now();
+        let known = |introduced: &Mutex<BTreeMap<Scope, Option<Instant>>>, scope: &Scope, asked: Option<Instant>| {
+            introduced.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone(), asked)
+        };
+        match known(&self.introduced, scope, Some(now)) {
+            Some(Some(asked)) if now < asked + ASK_AGAIN => {
+                known(&self.introduced, scope, Some(asked));
+                return;
+            }
+            Some(None) => {
+                known(&self.introduced, scope, None);
+                return;
+            }
+            None | Some(Some(_)) => {}
         }
-        let (aws, scope) = (self.aws.clone(), scope.clone());
+        let (aws, scope, introduced) = (self.aws.clone(), scope.clone(), Arc::clone(&self.introduced));
         tokio::spawn(async move {
             let role = scope.role_arn.as_deref().unwrap_or("none: the process's own identity");
             match aws.identity(&there(&scope)).await {
                 Ok(identity) => {
                     let region = identity.region.as_deref().unwrap_or("none");
+                    known(&introduced, &scope, None);
                     tracing::info!(arn = identity.arn, account = identity.account, region, role, "who we are in AWS");
                 }
                 Err(why) => tracing::warn!(role, region = scope.region, %why, "AWS does not say who we are"),
@@ -74,7 +92,14 @@ impl AwsSources {
 
     async fn token(&self, scope: &Scope, region: &str) -> Result<EcrLogin, Fault> {
         let key = (scope.clone(), region.to_owned());
-        let slot = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let slot = {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            // More are not in use at the same time; whoever is forgotten asks again.
+            if tokens.len() >= MOST_TOKENS {
+                tokens.clear();
+            }
+            tokens.entry(key).or_default().clone()
+        };
         let mut slot = slot.lock().await;
         if let Some((login, until)) = slot.as_ref()
             && Instant::now() < *until
@@ -164,6 +189,12 @@ impl ArchiveStore for AwsSources {
 }
 
 impl EcrLogins for AwsSources {
+    fn refused(&self, scope: &Scope, registry: &str) {
+        if let Some(region) = ecr_region(registry) {
+            self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&(scope.clone(), region.to_owned()));
+        }
+    }
+
     fn login<'a>(&'a self, scope: &'a Scope, registry: &'a str) -> BoxFuture<'a, Result<EcrLogin, EcrRefusal>> {
         async move {
             self.introduce(scope);

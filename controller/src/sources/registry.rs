@@ -60,6 +60,8 @@ pub struct ImageRequest {
     /// Who we are in AWS, where it is one of AWS' registries.
     pub aws: Scope,
     pub wish: Wish,
+    /// The version of the pointer: what it leads to is looked up for each.
+    pub written: i64,
 }
 
 /// An image, as far as anybody wanted to know.
@@ -132,6 +134,7 @@ pub struct Question {
     /// None: it is not a registry of AWS.
     pub aws: Option<Scope>,
     pub wish: Wish,
+    pub written: i64,
 }
 
 impl lookup::Question for Question {
@@ -157,6 +160,7 @@ impl Question {
             access: request.access.clone(),
             aws: ecr::region(request.reference.registry()).map(|_| request.aws.clone()),
             wish: request.wish,
+            written: request.written,
         })
     }
 }

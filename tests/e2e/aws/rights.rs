@@ -1,8 +1,8 @@
-//! The policy for IAM that is generated, against an emulator that enforces it: with all of it everything works, and without one of its
-//! actions one named thing does not.
+//! The policy for IAM that `bascule-controller aws-policy` prints for an Environment, against an emulator that enforces it: with all of it
+//! everything works, and without one of its actions one named thing does not.
 //!
-//! What the emulator does not enforce is not shown here: kms:Decrypt, s3:ListBucket, single parameters (it takes `*`), and what the
-//! registry itself asks of IAM when an image is pulled (here the API is asked the same instead).
+//! Not shown here: kms:Decrypt and s3:ListBucket, which the emulator does not enforce; sts:AssumeRole, which whoever asks here has
+//! anyway; single parameters (it takes `*`); and what a registry itself asks of IAM when an image is pulled (the API is asked the same instead).
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ use bascule_aws::{
     Aws, Scope,
     policy::{ACTIONS, Needs, document},
 };
+use bascule_controller::policy::{Configuration, needs};
+use bascule_crds::Environment;
 use bascule_tests::aws::Emulator;
 use serde_json::{Value, json};
 
@@ -103,16 +105,26 @@ async fn with_the_policy_everything_works_and_each_action_is_there_for_one_thing
     emulator.cli(&["s3api", "create-bucket", "--bucket", name]).await;
     emulator.cli(&["s3api", "put-object", "--bucket", name, "--key", "a.zip"]).await;
     emulator.cli(&["ecr", "create-repository", "--repository-name", name]).await;
-    let needs = Needs {
-        // This emulator asks for all parameters at once; AWS asks for each.
-        parameters: vec!["*".into()],
-        authors: true,
-        keys: vec!["*".into()],
-        repositories: vec![format!("arn:aws:ecr:us-east-1:{ACCOUNT}:repository/{name}")],
-        buckets: vec![format!("arn:aws:s3:::{name}")],
-        queue: Some(format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}")),
-        roles: Vec::new(),
+    let environment = |name: &str, registry: &str| -> Environment {
+        let own = json!({"aws": {"region": "us-east-1"}, "registry": registry, "allow": {"parameters": [format!("/{name}/**")],
+            "images": [format!("{registry}/{name}")], "buckets": [name]}});
+        let object =
+            json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": name}, "spec": own});
+        serde_json::from_value(object).unwrap()
     };
+    let configuration = Configuration {
+        account: Some(ACCOUNT.into()),
+        queue: Some(format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}")),
+        ..Configuration::default()
+    };
+    let registry = format!("{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com");
+    let (mut needs, remarks) = needs(&[environment(name, &registry)], &configuration).unwrap();
+    assert_eq!(
+        (needs.parameters.clone(), remarks.len()),
+        (vec![format!("arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/{name}/*")], 0)
+    );
+    // This emulator asks for all parameters at once; AWS asks for each.
+    needs.parameters = vec!["*".into()];
     let whole = document(&needs);
     let everything = rights.works(&rights.role("all", &whole).await).await;
     assert!(everything.values().all(|works| *works), "{everything:?}");

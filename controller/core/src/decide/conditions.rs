@@ -203,7 +203,8 @@ impl Decision<'_> {
         match said.first() {
             None if self.sources.said.is_empty() => None,
             Some(Freshness::Stale { reason, .. }) => {
-                Some((kind, false.into(), (*reason).to_owned(), format!("{message}; what was resolved last stays wanted")))
+                let stays = if self.next.artifacts.is_empty() { "" } else { "; what was resolved last stays wanted" };
+                Some((kind, false.into(), (*reason).to_owned(), format!("{message}{stays}")))
             }
             Some(Freshness::Passed { reason, .. }) => Some((kind, true.into(), (*reason).to_owned(), message)),
             _ => Some((kind, true.into(), "Fresh".into(), "every parameter has been read".into())),

@@ -168,7 +168,10 @@ impl<'a> Setting<'a> {
             }
             Some(Answer::Failed { reason, message }) => return Err(Obstacle::Stale(reason, format!("{path}: {message}"))),
             Some(Answer::Known(None)) => {
-                let message = format!("{path}: parameter {name} does not exist; put it back, or name another one");
+                let message = match self.last(place) {
+                    Some(_) => format!("{path}: parameter {name} does not exist any more; put it back, or name another one"),
+                    None => format!("{path}: parameter {name} does not exist yet: write it, or name another one"),
+                };
                 return Err(Obstacle::Stale("ParameterMissing", message));
             }
             Some(Answer::Known(Some(parameter))) => parameter,

@@ -546,7 +546,7 @@ fn what_is_wrong_with_an_archive_is_told_with_its_field() {
     for (bucket, key, reason, says) in [
         ("Shop_Staging", "a.zip", "SpecInvalid", "spec.artifacts[0].archive.bucket: \"Shop_Staging\" is no name of a bucket"),
         ("shop-staging", "s3://shop/a.zip", "ValueInvalid", "spec.artifacts[0].archive.parameter: version 1 of"),
-        ("flat-staging", "a.zip", "SpecInvalid", "$(artifacts.site.versionId) has no value: the bucket keeps no versions"),
+        ("flat-staging", "a.zip", "SpecInvalid", "$(artifacts.site.versionId) has no value: the bucket kept no versions"),
         ("other", "a.zip", "NotAllowed", "bucket other is not in spec.allow.buckets of Environment staging"),
     ] {
         let mut world = World::new(site(&[]));
@@ -559,4 +559,107 @@ fn what_is_wrong_with_an_archive_is_told_with_its_field() {
         assert!(world.ready().2.contains(says), "{:?}", world.ready());
         assert!(reason != "NotAllowed" || world.observed().archives.is_empty());
     }
+}
+
+#[test]
+fn a_text_that_is_secret_is_neither_asked_for_nor_shown() {
+    for allow in [json!({}), json!({"images": ["r.example/**"]})] {
+        let mut world = followed();
+        world.claim = environment(json!({"allow": allow}));
+        put(&mut world, "hunter2-the-password");
+        world.store.values.get_mut(NAME).unwrap().secure = true;
+        world.pass(60);
+        assert_eq!((world.active(), ready(&world)), (Some(("v1", Track::Blue)), (false, "NotAllowed")));
+        let said = format!("{} {:?}", serde_json::to_string(&world.release.status).unwrap(), world.notes);
+        assert!(!said.contains("hunter2"), "{said}");
+        assert!(world.observed().images.is_empty());
+    }
+    // What fits the list is the name of an image, and no secret.
+    let mut world = followed();
+    world.claim = environment(json!({"allow": {"images": ["r.example/**"]}}));
+    put(&mut world, "r.example/web:v2");
+    world.store.values.get_mut(NAME).unwrap().secure = true;
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+    // Any text can be a key.
+    let mut world = served(&[], "shop-staging", "a.zip");
+    world.store.put(KEY, "hunter2", world.now);
+    world.store.values.get_mut(KEY).unwrap().secure = true;
+    world.pass(60);
+    assert_eq!(ready(&world), (false, "NotAllowed"));
+    assert!(!serde_json::to_string(&world.release.status).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn one_report_hides_no_other() {
+    let mut spec = serde_json::to_value(pointed(&[])).unwrap();
+    spec["artifacts"].as_array_mut().unwrap().push(json!({"name": "api", "image": {"parameter": "/shop/api:live"}}));
+    let mut world = World::new(spec_of(&spec));
+    put(&mut world, "r.example/web:v1");
+    for version in ["v1", "v2"] {
+        world.store.put("/shop/api", &format!("r.example/api:{version}"), world.now);
+        world.pass(120);
+    }
+    // The label of one goes back, the tags of both move, and the parameter of the other is deleted.
+    let mut back = world.store.values["/shop/api"].clone();
+    (back.version, back.value, back.modified_at) = (1, "r.example/api:v1".into(), Some(super::world::start()));
+    world.store.values.insert("/shop/api".into(), back);
+    world.registry = Registry::Moved;
+    world.notes.clear();
+    world.pass(60);
+    for says in ["is older than version 2", "r.example/web:v1 is sha256:"] {
+        assert!(message(&world).contains(says), "{}", message(&world));
+    }
+    let told = world.notes.len();
+    assert_eq!(told, 2, "{:?}", world.notes);
+    let web = world.store.values.remove(NAME).unwrap();
+    world.pass(60);
+    assert_eq!(fresh(&world), (ConditionStatus::False, "ParameterMissing".to_owned()));
+    for says in ["does not exist any more", "is older than version 2", "r.example/web:v1 is sha256:"] {
+        assert!(message(&world).contains(says), "{}", message(&world));
+    }
+    world.store.values.insert(NAME.into(), web);
+    world.pass(60);
+    world.restart();
+    world.pass(60);
+    assert_eq!(world.notes.len(), told, "each is told once: {:?}", world.notes);
+}
+
+#[test]
+fn another_way_to_order_builds_asks_the_build_that_runs_and_not_its_tag() {
+    let mut world = World::new(pointed(&[]));
+    put(&mut world, "r.example/web:b5");
+    world.pass(120);
+    let digest = world.release.status.artifacts[0].digest.clone();
+    world.registry = Registry::Moved;
+    world.apply_spec(pointed(&[("/artifacts/0/image/order", json!({"label": "build"}))]));
+    world.pass(120);
+    let artifact = &world.release.status.artifacts[0];
+    assert_eq!((&artifact.digest, artifact.reference.as_str()), (&digest, "r.example/web:b5"));
+    assert_eq!(artifact.order.as_ref().unwrap().value, "5");
+    assert_eq!(world.active(), Some(("b5", Track::Blue)));
+}
+
+#[test]
+fn a_parameter_of_another_account_must_be_allowed_as_a_whole() {
+    let arn = "arn:aws:ssm:eu-west-3:999999999999:parameter/shop/web";
+    let mut world = World::new(pointed(&[("/artifacts/0/image/parameter", json!(arn))]));
+    world.claim = environment(json!({"allow": {"parameters": ["/shop/**"]}}));
+    world.pass(30);
+    assert_eq!(ready(&world), (false, "NotAllowed"));
+    assert!(world.observed().parameters.is_empty());
+    world.claim = environment(json!({"allow": {"parameters": ["arn:aws:ssm:eu-west-3:999999999999:parameter/shop/**"]}}));
+    world.store.put(arn, "r.example/web:v1", world.now);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+}
+
+#[test]
+fn whoever_asks_for_a_kind_of_node_gets_it_also_when_there_is_none_yet() {
+    let select = ("/workloads/0/template/spec/nodeSelector", json!({"kubernetes.io/arch": "arm64"}));
+    let mut world = World::new(pointed(&[select]));
+    world.platforms = ["linux/arm64".to_owned()].into();
+    put(&mut world, "r.example/web:v1");
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
 }

@@ -255,7 +255,7 @@ impl World {
     fn images(&self, release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, Answer<Image>> {
         let answer = |question: &ImageQuestion| {
             let reference = &question.reference;
-            let tag = reference.open_tag().unwrap();
+            let tag = reference.tag().unwrap();
             let build = match self.registry {
                 Registry::Answers => 1,
                 Registry::Moved => 2,
@@ -267,8 +267,9 @@ impl World {
                     return Answer::Failed { reason: "ArtifactUnresolved", message: "the registry does not answer".into() };
                 }
             };
-            let digest =
+            let of_tag =
                 format!("sha256:{:0>64}", format!("{:x}{build}", tag.bytes().fold(7_u64, |sum, it| sum * 31 + u64::from(it))));
+            let digest = reference.digest().map_or(of_tag, ToString::to_string);
             // Builds are called `b7`, and say so in a label.
             let build_of = |build: &str| ("build".to_owned(), build.split("--").next().unwrap_or_default().to_owned());
             let label = tag.strip_prefix('b').filter(|_| (Wish::About..=Wish::Order).contains(&question.wish)).map(build_of);

@@ -147,6 +147,7 @@ mod tests {
             access: Access::Controller,
             aws: None,
             wish: Wish::Digest,
+            written: 0,
         }
     }
 

@@ -40,6 +40,8 @@ const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 const LARGEST_CONFIG: usize = 4 * 1024 * 1024;
 /// Tokens are a few KB, with the claims of very many groups some dozens.
 const LARGEST_TOKEN_ANSWER: usize = 64 * 1024;
+/// What an image says of itself is often kept elsewhere, where we may not get; the rest of an attempt is for the digest.
+const ABOUT_WITHIN: Duration = Duration::from_secs(4);
 /// What a digest says never changes. Some KB each.
 const REMEMBERED: usize = 2048;
 
@@ -205,9 +207,12 @@ impl RegistryClient {
             return Ok(refused);
         }
         let (digest, body) = read_manifest(question, response).await?;
-        let about = match self.about(question, &digest, &body, authorization).await {
-            // Nothing waits for it.
-            Err(why) if question.wish == Wish::About && !why.is_transient() => {
+        let asked = tokio::time::timeout(ABOUT_WITHIN, self.about(question, &digest, &body, authorization)).await;
+        let late =
+            || Err(LookupError::unreachable(format!("{} does not show the configuration of the image", question.registry)));
+        let about = match asked.unwrap_or_else(|_| late()) {
+            // Nothing waits for it, whatever the reason is.
+            Err(why) if question.wish == Wish::About => {
                 tracing::warn!(image = %question, %why, "the image does not tell what it is");
                 About::default()
             }

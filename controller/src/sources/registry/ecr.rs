@@ -9,6 +9,11 @@ use super::hidden::Hidden;
 pub trait EcrLogins: Send + Sync + 'static {
     /// A login for this registry, as whoever the scope says. It remembers what is still good.
     fn login<'a>(&'a self, scope: &'a Scope, registry: &'a str) -> BoxFuture<'a, Result<EcrLogin, EcrRefusal>>;
+
+    /// The registry has refused it: the next one is a new one.
+    fn refused(&self, scope: &Scope, registry: &str) {
+        let _ = (scope, registry);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -32,7 +37,12 @@ pub(crate) fn region(registry: &str) -> Option<&str> {
     let (account, rest) = rest.split_once(".dkr.ecr")?;
     let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     let region = rest.strip_prefix("-fips").unwrap_or(rest).strip_prefix('.')?;
-    (is_account && !region.is_empty() && !region.contains('.')).then_some(region)
+    // It becomes part of a name that is asked for.
+    let (words, number) = region.rsplit_once('-')?;
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_region =
+        words.split('-').count() >= 2 && words.split('-').all(is_word) && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_account && is_region && number.len() == 1).then_some(region)
 }
 
 #[cfg(test)]
@@ -50,6 +60,7 @@ mod tests {
             "1234.dkr.ecr.us-east-1.amazonaws.com",
             "123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.com",
             "123456789012.dkr.ecr.a.b.amazonaws.com",
+            "123456789012.dkr.ecr.nowhere.amazonaws.com",
         ] {
             assert_eq!(region(other), None, "{other}");
         }

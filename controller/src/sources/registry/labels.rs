@@ -6,6 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+/// Of a label's name and text.
+const LONGEST: usize = 256;
+const MOST: usize = 128;
+
 /// Where to look next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -85,6 +89,8 @@ pub(super) fn read(body: &[u8]) -> Result<About, String> {
     let configuration: Configuration =
         serde_json::from_slice(body).map_err(|_| "it is not the JSON of an image's configuration".to_owned())?;
     let labels = configuration.config.and_then(|inner| inner.labels).unwrap_or_default();
+    // They are kept; what is longer is not what anybody puts builds in order by.
+    let labels = labels.into_iter().filter(|(name, text)| name.len() <= LONGEST && text.len() <= LONGEST).take(MOST).collect();
     Ok(About { labels, platforms: configuration.platform.name().into_iter().collect() })
 }
 

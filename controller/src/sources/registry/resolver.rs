@@ -63,6 +63,9 @@ impl Resolver {
             if let Some(found) = self.client.ask_as(question, &challenges, login).await? {
                 return Ok(found);
             }
+            if let (Some(ecr), Some(scope), Some(Source::Aws)) = (&self.ecr, &question.aws, login.map(|login| &login.source)) {
+                ecr.refused(scope, &question.registry);
+            }
             tried.push(login.map_or(Tried::Without, |login| Tried::With(login.source.clone())));
         }
         Err(LookupError::Denied { repository: format!("{}/{}", question.registry, question.repository), tried, remarks })
@@ -91,7 +94,9 @@ impl Resolver {
                 }
             }
         }
-        if let Some(file) = &self.file {
+        // Where an Environment says who we are, nobody stronger asks in its place.
+        let is_ours = question.aws.as_ref().is_none_or(|scope| scope.role_arn.is_none());
+        if let Some(file) = self.file.as_ref().filter(|_| is_ours) {
             match file.keyring().await {
                 Ok(keyring) => found.add(&keyring, question),
                 Err(remark) => found.remarks.push(remark),

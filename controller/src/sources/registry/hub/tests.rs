@@ -112,6 +112,7 @@ fn image(text: &str) -> ImageRequest {
         access: Access::of_pods("shop", [], None),
         aws: Scope::default(),
         wish: Wish::Digest,
+        written: 0,
     }
 }
 
@@ -316,4 +317,16 @@ async fn a_hint_looks_at_what_is_watched_or_missing_at_once() {
     sleep(Duration::from_millis(10)).await;
     assert_eq!(scene.script.times().len(), before + 1);
     assert_eq!(scene.told.recv().await, Some("web"), "and it is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pointer_that_is_written_again_is_looked_up_again() {
+    let mut scene = scene(Script::default());
+    for written in 1..=3 {
+        let request = [ImageRequest { written, ..image("ghcr.io/shop/web:v1") }];
+        assert_eq!(scene.hub.ask(&"web", &request), [Answer::Pending]);
+        assert_eq!(scene.told.recv().await, Some("web"));
+        assert_eq!(scene.hub.ask(&"web", &request), [resolved()]);
+    }
+    assert_eq!(scene.script.times(), [0, 0, 0]);
 }

@@ -47,7 +47,15 @@ fn with_secrets(secrets: &[(&str, &str, &str, &str)]) -> Resolver {
 
 fn question(registry: &FakeRegistry, tag: &str) -> Question {
     let access = Access::PullSecrets { namespace: "shop".into(), names: BTreeSet::from(["regcred".into()]) };
-    Question { registry: registry.place(), repository: "shop/web".into(), tag: tag.into(), access, aws: None, wish: Wish::Digest }
+    Question {
+        registry: registry.place(),
+        repository: "shop/web".into(),
+        tag: tag.into(),
+        access,
+        aws: None,
+        wish: Wish::Digest,
+        written: 0,
+    }
 }
 
 async fn registry(door: Door) -> FakeRegistry {
