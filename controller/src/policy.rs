@@ -85,11 +85,10 @@ fn add(needs: &mut Needs, remarks: &mut Vec<String>, environment: &Environment, 
              no right to read images is in the policy"
         ));
     }
-    match &spec.allow.buckets {
-        Some(patterns) => {
-            needs.buckets.extend(patterns.iter().map(|pattern| format!("arn:{partition}:s3:::{}", simple(pattern))))
-        }
-        None => remarks.push(format!("Environment {name} names no buckets in spec.allow.buckets, so none is in the policy")),
+    if let Some(patterns) = &spec.allow.buckets {
+        needs.buckets.extend(patterns.iter().map(|pattern| format!("arn:{partition}:s3:::{}", simple(pattern))));
+    } else {
+        remarks.push(format!("Environment {name} names no buckets in spec.allow.buckets, so none is in the policy"));
     }
     Ok(())
 }

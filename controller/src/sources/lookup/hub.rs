@@ -231,13 +231,11 @@ impl<K: Clone + Ord, W: Kind> Shared<K, W> {
             (self.wiring.changed)(key);
         }
         let fraction = (self.wiring.fraction)();
-        match outcome {
-            Err(error) => Some(pause(recorded.failures, error.retry_after(), fraction)),
-            Ok(_) => {
-                let every = if question.watches() { WATCHED_EVERY } else { AGAIN_EVERY };
-                Some(every.mul_f64(0.75 + fraction / 2.0))
-            }
-        }
+        let every = if question.watches() { WATCHED_EVERY } else { AGAIN_EVERY };
+        Some(outcome.as_ref().err().map_or_else(
+            || every.mul_f64(0.75 + fraction / 2.0),
+            |error| pause(recorded.failures, error.retry_after(), fraction),
+        ))
     }
 }
 

@@ -468,7 +468,8 @@ mod tests {
         book.ask(&"a", &names(&["/web"]), EVERY, now);
         book.record(&web, &Ok(found(&["/web"])), at(0));
         let errors = [SourceError::Throttled("slow down".into()), SourceError::Unreachable("500".into())];
-        let told: usize = (1..40).map(|n| book.record(&web, &Err(errors[n % 2].clone()), at(10 * n as i64)).len()).sum();
+        let times = (10..400).step_by(10).zip(errors.iter().cycle());
+        let told: usize = times.map(|(secs, error)| book.record(&web, &Err(error.clone()), at(secs)).len()).sum();
         assert_eq!(told, 1);
         assert_eq!(book.record(&web, &Err(SourceError::Denied("no".into())), at(400)).len(), 1, "this is something else");
         assert_eq!(book.record(&web, &Ok(found(&["/web"])), at(410)).len(), 1);
