@@ -18,7 +18,9 @@ use std::{fmt, time::Duration};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-pub use hub::{Counts, Lookups, Wiring};
+#[cfg(test)]
+pub(crate) use hub::Counts;
+pub use hub::{Lookups, Wiring};
 
 /// What is looked up.
 pub trait Kind: Send + Sync + 'static {

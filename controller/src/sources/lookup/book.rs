@@ -117,6 +117,7 @@ impl<K: Clone + Ord, T, W: Kind> Book<K, T, W> {
     }
 
     /// How many questions are pending, found, failed.
+    #[cfg(test)]
     pub(super) fn count(&self) -> (usize, usize, usize) {
         self.entries.values().fold((0, 0, 0), |(pending, found, failed), entry| match entry.answer {
             Answer::Pending => (pending + 1, found, failed),

@@ -50,6 +50,7 @@ pub struct Lookups<K, W: Kind> {
 }
 
 /// How many questions are where.
+#[cfg(test)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub pending: usize,
@@ -116,6 +117,7 @@ impl<K: Clone + Ord + Send + 'static, W: Kind> Lookups<K, W> {
         self.shared.lock().book.lookups(meant).for_each(|lookup| lookup.hint.notify_one());
     }
 
+    #[cfg(test)]
     pub fn counts(&self) -> Counts {
         let state = self.shared.lock();
         let (pending, found, failed) = state.book.count();

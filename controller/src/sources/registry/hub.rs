@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use futures::future::BoxFuture;
 
 use super::{Access, Answer, Described, Fetch, ImageRequest, Images, LookupError, Question};
-use crate::sources::lookup::{self, Counts, Lookups, Wiring};
+#[cfg(test)]
+use crate::sources::lookup::Counts;
+use crate::sources::lookup::{self, Lookups, Wiring};
 
 /// The digests of tags, for as long as somebody asks for them.
 pub struct RegistryHub<K> {
@@ -51,7 +53,8 @@ impl<K: Clone + Ord + Send + 'static> RegistryHub<K> {
         self.lookups.hint(|question| question.repository == repository && tag.is_none_or(|tag| question.tag == tag));
     }
 
-    pub fn counts(&self) -> Counts {
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> Counts {
         self.lookups.counts()
     }
 
