@@ -376,7 +376,7 @@ impl Watched {
 fn wanted<'a>(setting: &Setting<'a>, place: &Place<'_>, pointed: &'a Pointed) -> Option<&'a ResolvedArtifact> {
     match pointed {
         Pointed::At(resolved) => Some(resolved),
-        Pointed::Not(Obstacle::Stale(..) | Obstacle::Pending(_)) => setting.last(place),
+        Pointed::Not(Obstacle::Stale(..) | Obstacle::Pending(_)) => setting.last(place).filter(|last| setting.may_ask(last)),
         Pointed::Not(_) | Pointed::Image { .. } | Pointed::Archive { .. } => None,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Obstacle, ParameterName, Place, Pointed, archive, image, order::is_older, pattern::allows};
 use crate::{
+    image::Reference,
     observed::{Answer, Claim, Parameter, ReleaseView, Sight},
     revision::Blocked,
     variables::{Meaning, Variables, substitute},
@@ -117,6 +118,15 @@ impl<'a> Setting<'a> {
             List::Images => allow.images.as_ref(),
             List::Buckets => allow.buckets.as_ref(),
         }
+    }
+
+    /// Whether the Environment still lets anybody ask about it.
+    pub(super) fn may_ask(&self, resolved: &ResolvedArtifact) -> bool {
+        if let Some(archive) = &resolved.archive {
+            return allows(self.list(List::Buckets), &archive.bucket);
+        }
+        let image = resolved.reference.parse::<Reference>().map(|it| format!("{}/{}", it.registry(), it.repository()));
+        image.is_ok_and(|image| allows(self.list(List::Images), &image))
     }
 
     /// What was released last.

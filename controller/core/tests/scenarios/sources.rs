@@ -663,3 +663,16 @@ fn whoever_asks_for_a_kind_of_node_gets_it_also_when_there_is_none_yet() {
     world.pass(120);
     assert_eq!(world.active(), Some(("v1", Track::Blue)));
 }
+
+#[test]
+fn what_is_pinned_is_watched_while_its_parameter_is_silent_but_not_what_is_not_allowed_any_more() {
+    let mut world = followed();
+    world.store.fails = Some(false);
+    world.registry = Registry::Moved;
+    world.pass(60);
+    assert!(message(&world).contains("r.example/web:v1 is sha256:"), "{}", message(&world));
+    world.claim = environment(json!({"allow": {"images": ["other.example/**"]}}));
+    world.pass(60);
+    assert!(world.observed().images.is_empty());
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+}
