@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bascule_aws::{Aws, Fault, Found, RegistryLogin};
+use bascule_aws::{Aws, Fault, Found, Identity, RegistryLogin};
 use bascule_core::{
     Archive, Parameter,
     sources::{ParameterName, Scope},
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{
     archives::ArchiveStore,
     hints::{HintQueue, Message},
-    parameters::{Batch, ParameterStore},
+    parameters::{Account, Batch, ParameterStore, account_of},
     registry::{EcrLogin, EcrLogins, EcrRefusal, Hidden, ecr_region},
     trouble::SourceError,
 };
@@ -49,45 +49,53 @@ pub struct AwsSources {
     queue: Option<String>,
     clock: Arc<dyn Clock>,
     tokens: Mutex<BTreeMap<Counter, Slot>>,
-    /// When somebody was asked who we are there; None: that is known.
-    introduced: Arc<Mutex<BTreeMap<Scope, Option<Instant>>>>,
+    identities: Arc<Mutex<BTreeMap<Scope, Acquaintance>>>,
+}
+
+/// Whether it is known who we are somewhere.
+#[derive(Clone, Debug)]
+enum Acquaintance {
+    /// Somebody was asked at that time.
+    Asked(Instant),
+    Known(Identity),
 }
 
 impl AwsSources {
     /// Events come from this queue, which is asked with the controller's own identity.
     pub fn new(queue: Option<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { aws: Aws::default(), queue, clock, tokens: Mutex::default(), introduced: Arc::default() }
+        Self { aws: Aws::default(), queue, clock, tokens: Mutex::default(), identities: Arc::default() }
     }
 
-    /// Says in the log who we are there: the first time only.
+    /// Says in the log who we are there: once, and again later when AWS did not say it.
     pub fn introduce(&self, scope: &Scope) {
-        let now = Instant::now();
-        let known = |introduced: &Mutex<BTreeMap<Scope, Option<Instant>>>, scope: &Scope, asked: Option<Instant>| {
-            introduced.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone(), asked)
-        };
-        match known(&self.introduced, scope, Some(now)) {
-            Some(Some(asked)) if now < asked + ASK_AGAIN => {
-                known(&self.introduced, scope, Some(asked));
-                return;
-            }
-            Some(None) => {
-                known(&self.introduced, scope, None);
-                return;
-            }
-            None | Some(Some(_)) => {}
+        {
+            let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+            match identities.get(scope) {
+                Some(Acquaintance::Known(_)) => return,
+                Some(Acquaintance::Asked(at)) if at.elapsed() < ASK_AGAIN => return,
+                Some(Acquaintance::Asked(_)) | None => identities.insert(scope.clone(), Acquaintance::Asked(Instant::now())),
+            };
         }
-        let (aws, scope, introduced) = (self.aws.clone(), scope.clone(), Arc::clone(&self.introduced));
+        let (aws, scope, identities) = (self.aws.clone(), scope.clone(), Arc::clone(&self.identities));
         tokio::spawn(async move {
             let role = scope.role_arn.as_deref().unwrap_or("none: the process's own identity");
             match aws.identity(&there(&scope)).await {
                 Ok(identity) => {
                     let region = identity.region.as_deref().unwrap_or("none");
-                    known(&introduced, &scope, None);
                     tracing::info!(arn = identity.arn, account = identity.account, region, role, "who we are in AWS");
+                    let known = Acquaintance::Known(identity);
+                    identities.lock().unwrap_or_else(PoisonError::into_inner).insert(scope, known);
                 }
                 Err(why) => tracing::warn!(role, region = scope.region, %why, "AWS does not say who we are"),
             }
         });
+    }
+
+    fn identity(&self, scope: &Scope) -> Option<Identity> {
+        match self.identities.lock().unwrap_or_else(PoisonError::into_inner).get(scope)? {
+            Acquaintance::Known(identity) => Some(identity.clone()),
+            Acquaintance::Asked(_) => None,
+        }
     }
 
     async fn token(&self, scope: &Scope, region: &str) -> Result<EcrLogin, Fault> {
@@ -142,6 +150,14 @@ impl From<Fault> for SourceError {
 }
 
 impl ParameterStore for AwsSources {
+    /// The controller's own identity and the roles of its account are one to AWS.
+    fn account(&self, scope: &Scope) -> Account {
+        let own = self.identity(&Scope::default());
+        let own_account = || own.as_ref().filter(|_| scope.role_arn.is_none()).map(|identity| identity.account.clone());
+        let own_region = || own.as_ref().and_then(|identity| identity.region.clone());
+        (account_of(scope).or_else(own_account), scope.region.clone().or_else(own_region))
+    }
+
     fn read<'a>(&'a self, scope: &'a Scope, names: &'a [ParameterName]) -> BoxFuture<'a, Result<Batch, SourceError>> {
         async move {
             self.introduce(scope);

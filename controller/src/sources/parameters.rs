@@ -33,6 +33,11 @@ pub trait ParameterStore: Send + Sync + 'static {
     /// One attempt to read at most [`AT_MOST`] names. It may be dropped at any time; deadlines, pace and repetition are the hub's.
     fn read<'a>(&'a self, scope: &'a Scope, names: &'a [ParameterName]) -> BoxFuture<'a, Result<Batch, SourceError>>;
 
+    /// Account and region that are asked there, as far as they are known already: what AWS counts together.
+    fn account(&self, scope: &Scope) -> Account {
+        (account_of(scope), scope.region.clone())
+    }
+
     /// Who wrote this version. None: nobody knows.
     fn author<'a>(
         &'a self,
@@ -43,6 +48,14 @@ pub trait ParameterStore: Send + Sync + 'static {
         let _ = (scope, name, version);
         async { Ok(None) }.boxed()
     }
+}
+
+/// Account and region; None: the process's own.
+pub type Account = (Option<String>, Option<String>);
+
+/// Of the role.
+pub(crate) fn account_of(scope: &Scope) -> Option<String> {
+    scope.role_arn.as_ref()?.split(':').nth(4).map(str::to_owned)
 }
 
 /// What was said. A name that is in neither was not answered: that is no news, and not the news that it is gone.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Batch, ParameterStore, SourceError,
+    Account, Batch, ParameterStore, SourceError,
     book::{Book, Swept, Wanted},
     pace::{Pace, Patience},
 };
@@ -65,9 +65,6 @@ struct Shared<K> {
     wiring: Wiring<K>,
     runtime: Handle,
 }
-
-/// Account and region; None: the process's own.
-type Account = (Option<String>, Option<String>);
 
 struct State<K> {
     desks: BTreeMap<Scope, Desk<K>>,
@@ -152,8 +149,8 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
 
     fn open(&self, state: &mut State<K>, scope: &Scope) -> Desk<K> {
         let now = Instant::now();
-        let account = scope.role_arn.as_ref().and_then(|arn| arn.split(':').nth(4)).map(str::to_owned);
-        let pace = state.paces.entry((account, scope.region.clone())).or_insert_with(|| Arc::new(Mutex::new(Pace::new(now))));
+        let account = self.shared.wiring.store.account(scope);
+        let pace = state.paces.entry(account).or_insert_with(|| Arc::new(Mutex::new(Pace::new(now))));
         let wake = Arc::new(Notify::new());
         let clerk = Clerk {
             shared: Arc::downgrade(&self.shared),

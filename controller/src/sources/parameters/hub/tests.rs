@@ -192,3 +192,20 @@ async fn who_wrote_it_is_told_with_it_and_whoever_may_not_know_is_not_asked_agai
     }
     assert_eq!((author(&scene), *scene.store.authors.lock().unwrap()), (None, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_roles_of_an_account_share_its_pace_and_another_account_has_its_own() {
+    let calls = async |accounts: [&str; 2]| {
+        let scene = Scene::new();
+        for (key, account) in accounts.into_iter().enumerate() {
+            let role = format!("arn:aws:iam::{account}:role/r{key}");
+            let scope = Scope { role_arn: Some(role), region: Some("us-east-1".into()), ..Scope::default() };
+            let wanted = (0..500).map(|n| (format!("a{n}"), question(&format!("/shop/r{key}/p{n}"))));
+            scene.hub.ask(&key, &scope, EVERY, &wanted.collect());
+        }
+        sleep(Duration::from_secs(4)).await;
+        scene.calls()
+    };
+    let (same, apart) = (calls(["1", "1"]).await, calls(["1", "2"]).await);
+    assert!((20..=26).contains(&same) && (40..=52).contains(&apart), "{same} {apart}");
+}
