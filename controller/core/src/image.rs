@@ -69,6 +69,11 @@ impl Reference {
         &self.repository
     }
 
+    /// `registry/repository`, whatever was written: what lists of images are about.
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.registry(), self.repository())
+    }
+
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }

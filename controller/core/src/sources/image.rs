@@ -31,7 +31,7 @@ pub(super) fn lead(
         }
         None => Obstacle::Wrong("SpecInvalid", format!("{path}: {error}")),
     })?;
-    let image = format!("{}/{}", reference.registry(), reference.repository());
+    let image = reference.place();
     let shown = match pointer.record.as_ref().filter(|_| pointer.secure) {
         // A text that is secret may look like an image too. What fits the list is the name of one, and no secret.
         Some(record) if setting.list(List::Images).is_none() => {

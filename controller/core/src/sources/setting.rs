@@ -125,8 +125,8 @@ impl<'a> Setting<'a> {
         if let Some(archive) = &resolved.archive {
             return allows(self.list(List::Buckets), &archive.bucket);
         }
-        let image = resolved.reference.parse::<Reference>().map(|it| format!("{}/{}", it.registry(), it.repository()));
-        image.is_ok_and(|image| allows(self.list(List::Images), &image))
+        let reference = resolved.reference.parse::<Reference>();
+        reference.is_ok_and(|reference| allows(self.list(List::Images), &reference.place()))
     }
 
     /// What was released last.
@@ -172,13 +172,14 @@ impl<'a> Setting<'a> {
         answer: Option<&Answer<Option<Parameter>>>,
     ) -> Result<Pointed, Obstacle> {
         let path = place.pointer();
+        let last = self.last(place);
         let parameter = match answer {
             None | Some(Answer::Pending) => {
                 return Err(Obstacle::Pending(format!("{path}: asking Parameter Store for {name}")));
             }
             Some(Answer::Failed { reason, message }) => return Err(Obstacle::Stale(reason, format!("{path}: {message}"))),
             Some(Answer::Known(None)) => {
-                let message = match self.last(place) {
+                let message = match last {
                     Some(_) => format!("{path}: parameter {name} does not exist any more; put it back, or name another one"),
                     None => format!("{path}: parameter {name} does not exist yet: write it, or name another one"),
                 };
@@ -186,7 +187,6 @@ impl<'a> Setting<'a> {
             }
             Some(Answer::Known(Some(parameter))) => parameter,
         };
-        let last = self.last(place);
         let mut record = ParameterRecord {
             name: name.to_string(),
             version: parameter.version,

@@ -5,6 +5,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod archives;
 mod faults;
 mod release;
 mod rollback;
