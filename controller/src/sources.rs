@@ -100,10 +100,9 @@ impl Sources {
         let every = aws.poll_interval.map_or(EVERY, bascule_crds::Duration::as_std);
         let names = sources::parameters(release, claim);
         observed.parameters = self.parameters.ask(key, &scope, every, &names);
-        let open = sources::images(release, claim, &observed.parameters);
-        observed.images = self.images(key, release, &scope, open);
-        let open = sources::archives(release, claim, &observed.parameters);
-        observed.archives = self.archives(key, &scope, open);
+        let open = sources::questions(release, claim, &observed.parameters);
+        observed.images = self.images(key, release, &scope, open.images);
+        observed.archives = self.archives(key, &scope, open.archives);
     }
 
     /// Puts in what is known, and asks nothing. None: something would have to be asked.
@@ -111,10 +110,10 @@ impl Sources {
         let (release, claim) = (&observed.release, &observed.environment);
         let names = sources::parameters(release, claim);
         observed.parameters = self.parameters.known(&Scope::from(&aws(claim)), &names);
-        let images = sources::images(release, claim, &observed.parameters);
-        let archives = sources::archives(release, claim, &observed.parameters);
+        let asked = sources::questions(release, claim, &observed.parameters);
         // What is only watched holds up nothing.
-        let open = images.values().any(|asked| asked.wish != Wish::Watch) || archives.values().any(|asked| !asked.watch);
+        let open =
+            asked.images.values().any(|asked| asked.wish != Wish::Watch) || asked.archives.values().any(|asked| !asked.watch);
         (!open).then_some(())
     }
 

@@ -98,18 +98,6 @@ pub enum Wish {
     Watch,
 }
 
-/// What must be asked of the registries, by artifact.
-pub fn images(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ImageQuestion> {
-    let asked = |pointed: &Pointed, watched: Option<Watched>| match (pointed, watched) {
-        (Pointed::Image { reference, wish, record, .. }, _) => {
-            Some(ImageQuestion { reference: reference.clone(), wish: *wish, written: written(record.as_ref()) })
-        }
-        (_, Some(Watched::Tag(reference))) => Some(ImageQuestion { reference, wish: Wish::Watch, written: 0 }),
-        _ => None,
-    };
-    questions(release, claim, parameters, asked)
-}
-
 /// What S3 must be asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArchiveQuestion {
@@ -121,37 +109,39 @@ pub struct ArchiveQuestion {
     pub written: i64,
 }
 
-/// What must be asked of S3, by artifact.
-pub fn archives(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> BTreeMap<String, ArchiveQuestion> {
-    let asked = |pointed: &Pointed, watched: Option<Watched>| match (pointed, watched) {
-        (Pointed::Archive { bucket, key, record }, _) => {
-            let written = written(record.as_ref());
-            Some(ArchiveQuestion { bucket: bucket.clone(), key: key.clone(), watch: false, written })
-        }
-        (_, Some(Watched::Key { bucket, key })) => Some(ArchiveQuestion { bucket, key, watch: true, written: 0 }),
-        _ => None,
-    };
-    questions(release, claim, parameters, asked)
+/// What must be looked up, by artifact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    pub images: BTreeMap<String, ImageQuestion>,
+    pub archives: BTreeMap<String, ArchiveQuestion>,
 }
 
-fn written(record: Option<&ParameterRecord>) -> i64 {
-    record.map_or(0, |record| record.version)
-}
-
-fn questions<Q>(
-    release: &ReleaseView,
-    claim: &Sight<Claim>,
-    parameters: &Parameters,
-    asked: impl Fn(&Pointed, Option<Watched>) -> Option<Q>,
-) -> BTreeMap<String, Q> {
-    let Ok(setting) = Setting::new(release, claim) else { return BTreeMap::new() };
-    let all = release.spec.artifacts.iter().enumerate().filter_map(|(index, artifact)| {
-        let place = Place::new(artifact, index);
-        let pointed = setting.point(&place, parameters.get(&artifact.name));
+/// What must be asked of the registries and of S3.
+pub fn questions(release: &ReleaseView, claim: &Sight<Claim>, parameters: &Parameters) -> Questions {
+    let mut questions = Questions::default();
+    let Ok(setting) = Setting::new(release, claim) else { return questions };
+    for (index, artifact) in release.spec.artifacts.iter().enumerate() {
+        let (place, name) = (Place::new(artifact, index), artifact.name.clone());
+        let pointed = setting.point(&place, parameters.get(&name));
         let watched = wanted(&setting, &place, &pointed).and_then(Watched::of);
-        Some((artifact.name.clone(), asked(&pointed, watched)?))
-    });
-    all.collect()
+        let written = |record: Option<ParameterRecord>| record.map_or(0, |record| record.version);
+        match (pointed, watched) {
+            (Pointed::Image { reference, wish, record, .. }, _) => {
+                questions.images.insert(name, ImageQuestion { reference, wish, written: written(record) });
+            }
+            (Pointed::Archive { bucket, key, record }, _) => {
+                questions.archives.insert(name, ArchiveQuestion { bucket, key, watch: false, written: written(record) });
+            }
+            (_, Some(Watched::Tag(reference))) => {
+                questions.images.insert(name, ImageQuestion { reference, wish: Wish::Watch, written: 0 });
+            }
+            (_, Some(Watched::Key { bucket, key })) => {
+                questions.archives.insert(name, ArchiveQuestion { bucket, key, watch: true, written: 0 });
+            }
+            (Pointed::At(_) | Pointed::Not(_), None) => {}
+        }
+    }
+    questions
 }
 
 /// What the sources are like, beside the artifacts themselves.

@@ -281,7 +281,7 @@ impl World {
                 platforms: self.platforms.clone(),
             })
         };
-        let open = sources::images(release, claim, parameters);
+        let open = sources::questions(release, claim, parameters).images;
         open.iter().map(|(artifact, question)| (artifact.clone(), answer(question))).collect()
     }
 
@@ -310,7 +310,7 @@ impl World {
                 }),
             },
         };
-        let open = sources::archives(release, claim, parameters);
+        let open = sources::questions(release, claim, parameters).archives;
         open.iter().map(|(artifact, question)| (artifact.clone(), answer(question))).collect()
     }
 
