@@ -1,7 +1,8 @@
 // Command app is the example application of the bed: a small HTTP server whose faults are switches.
 //
-// Comes in: environment variables and requests. Goes out: its version, and its readiness.
-// It never talks to anybody and keeps nothing; but as `app fetch` it fetches an archive first, and is over (fetch.go).
+// Comes in: environment variables and requests. Goes out: its version, its readiness, and at /metrics what it has answered.
+// It never talks to anybody and keeps nothing; but as `app fetch` it fetches an archive first, and is over (fetch.go), and as
+// `app task` it is a hook or a gate (task.go).
 //
 //	VERSION        what it answers; the image of a tag sets it                       v0
 //	VERSION_FILE   a file that has it instead: something that was unpacked           none
@@ -10,7 +11,10 @@
 //	READY_AFTER    /healthz fails before this time; "never" fails for ever           0s
 //	UNREADY_AFTER  /healthz fails after this time                                    never
 //	EXIT_AFTER     exits with code 1 after this time                                 never
-//	ANSWER         status code of every answer but /healthz                          200
+//	ANSWER         status code of every answer but /healthz and /metrics             200
+//	FAIL_AFTER     these answers are 500 after this time                             never
+//	FAIL_FROM      they are 500 from this one on; 1 is the first                     never
+//	FAIL_FILE      they are 500 while this file is there                             none
 //	DRAIN          keeps serving this long after SIGTERM, then exits with code 0     3s
 //
 // The drain matters: between a pod's deletion and the moment every node has forgotten its address new
@@ -39,8 +43,10 @@ const never = time.Duration(1<<63 - 1)
 type settings struct {
 	version, port                                   string
 	startAfter, readyAfter, unreadyAfter, exitAfter time.Duration
-	drain                                           time.Duration
+	failAfter, drain                                time.Duration
 	answer                                          int
+	failFrom                                        int // 0 is never
+	failFile                                        string
 }
 
 func main() {
@@ -50,6 +56,10 @@ func main() {
 			log.Fatal(err)
 		}
 		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "task" {
+		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		os.Exit(task(ctx, os.Getenv, os.Stdout, terminationLog))
 	}
 	s, err := read(os.Getenv)
 	if err != nil {
@@ -62,7 +72,7 @@ func main() {
 
 func read(env func(string) string) (settings, error) {
 	s := settings{version: "v0", port: "8080", answer: http.StatusOK, drain: 3 * time.Second,
-		unreadyAfter: never, exitAfter: never}
+		unreadyAfter: never, exitAfter: never, failAfter: never, failFile: env("FAIL_FILE")}
 	if v := env("VERSION"); v != "" {
 		s.version = v
 	}
@@ -83,23 +93,34 @@ func read(env func(string) string) (settings, error) {
 		}
 		s.answer = code
 	}
+	if v := env("FAIL_FROM"); v != "" && v != "never" {
+		number, err := strconv.Atoi(v)
+		if err != nil || number < 1 {
+			return s, fmt.Errorf("FAIL_FROM=%q is not the number of a request", v)
+		}
+		s.failFrom = number
+	}
 	for name, into := range map[string]*time.Duration{
 		"START_AFTER": &s.startAfter, "READY_AFTER": &s.readyAfter, "UNREADY_AFTER": &s.unreadyAfter,
-		"EXIT_AFTER": &s.exitAfter, "DRAIN": &s.drain,
+		"EXIT_AFTER": &s.exitAfter, "FAIL_AFTER": &s.failAfter, "DRAIN": &s.drain,
 	} {
-		switch v := env(name); v {
-		case "":
-		case "never":
-			*into = never
-		default:
-			d, err := time.ParseDuration(v)
-			if err != nil {
-				return s, fmt.Errorf("%s: %w", name, err)
-			}
-			*into = d
+		d, err := duration(env(name), *into)
+		if err != nil {
+			return s, fmt.Errorf("%s: %w", name, err)
 		}
+		*into = d
 	}
 	return s, nil
+}
+
+func duration(text string, otherwise time.Duration) (time.Duration, error) {
+	switch text {
+	case "":
+		return otherwise, nil
+	case "never":
+		return never, nil
+	}
+	return time.ParseDuration(text)
 }
 
 func run(s settings) error {
@@ -143,6 +164,7 @@ func run(s settings) error {
 
 func (s settings) handler(began time.Time, draining *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
+	counted := newRequests(s.answer, http.StatusInternalServerError)
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		age := time.Since(began)
 		switch {
@@ -156,10 +178,31 @@ func (s settings) handler(began time.Time, draining *atomic.Bool) http.Handler {
 			fmt.Fprintln(w, "ok")
 		}
 	})
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		counted.write(w, s.version)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		code := counted.next(func(number int) int {
+			if s.fails(number, time.Since(began)) {
+				return http.StatusInternalServerError
+			}
+			return s.answer
+		})
 		w.Header().Set("X-Version", s.version)
-		w.WriteHeader(s.answer)
+		w.WriteHeader(code)
 		fmt.Fprintln(w, s.version)
 	})
 	return mux
+}
+
+func (s settings) fails(number int, age time.Duration) bool {
+	if age >= s.failAfter || s.failFrom > 0 && number >= s.failFrom {
+		return true
+	}
+	if s.failFile == "" {
+		return false
+	}
+	_, err := os.Stat(s.failFile)
+	return err == nil
 }

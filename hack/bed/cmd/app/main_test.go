@@ -2,6 +2,9 @@ package main
 
 import (
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,9 +61,60 @@ func TestAnswerIsTheStatusOfTheRoot(t *testing.T) {
 }
 
 func TestWrongSettingsAreNamed(t *testing.T) {
-	for _, wrong := range []map[string]string{{"ANSWER": "teapot"}, {"DRAIN": "soon"}} {
+	for _, wrong := range []map[string]string{{"ANSWER": "teapot"}, {"DRAIN": "soon"}, {"FAIL_AFTER": "soon"}, {"FAIL_FROM": "0"}} {
 		if _, err := read(env(wrong)); err == nil {
 			t.Errorf("%v is accepted", wrong)
+		}
+	}
+}
+
+func TestItFailsAfterItsTimeAndIsReadyAllTheSame(t *testing.T) {
+	s, err := read(env(map[string]string{"FAIL_AFTER": "10s"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for age, want := range map[time.Duration]int{5 * time.Second: 200, 15 * time.Second: 500} {
+		if got := status(s, "/", age, false); got != want {
+			t.Errorf("at the age of %s: %d, want %d", age, got, want)
+		}
+	}
+	for _, path := range []string{"/healthz", "/metrics"} {
+		if got := status(s, path, 15*time.Second, false); got != 200 {
+			t.Errorf("%s answers %d", path, got)
+		}
+	}
+}
+
+func TestItFailsFromARequestOn(t *testing.T) {
+	s, err := read(env(map[string]string{"FAIL_FROM": "3"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := s.handler(time.Now(), new(atomic.Bool))
+	var got []int
+	for _, path := range []string{"/", "/healthz", "/metrics", "/any", "/", "/"} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
+		got = append(got, answer.Code)
+	}
+	if want := []int{200, 200, 200, 200, 500, 500}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestItFailsWhileAFileIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fail")
+	s, _ := read(env(map[string]string{"FAIL_FILE": path}))
+	for _, want := range []int{200, 500, 200} {
+		if got := status(s, "/", time.Second, false); got != want {
+			t.Fatalf("got %d, want %d", got, want)
+		}
+		if want == 200 {
+			if err := os.WriteFile(path, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.Remove(path); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -37,14 +37,15 @@ type bed struct {
 
 // state is what later commands must know; it is written once `up` has come to its end.
 type state struct {
-	Node    string         `json:"node"`
-	Audit   bool           `json:"audit"`
-	AWS     bool           `json:"aws,omitempty"`
-	Context string         `json:"context,omitempty"` // existing: the context of the user's kubeconfig
-	Netns   string         `json:"netns,omitempty"`   // real: the network namespace
-	Ports   map[string]int `json:"ports,omitempty"`
-	Chart   string         `json:"chart,omitempty"` // hash of the chart that is installed
-	Ready   bool           `json:"ready"`
+	Node       string         `json:"node"`
+	Audit      bool           `json:"audit"`
+	AWS        bool           `json:"aws,omitempty"`
+	Prometheus bool           `json:"prometheus,omitempty"`
+	Context    string         `json:"context,omitempty"` // existing: the context of the user's kubeconfig
+	Netns      string         `json:"netns,omitempty"`   // real: the network namespace
+	Ports      map[string]int `json:"ports,omitempty"`
+	Chart      string         `json:"chart,omitempty"` // hash of the chart that is installed
+	Ready      bool           `json:"ready"`
 }
 
 // A bed's name ends up in names of network namespaces, cgroups and nodes.
@@ -160,6 +161,7 @@ func (b *bed) environment() [][2]string {
 			[2]string{"BASCULE_REGISTRY_AUTH", b.address("registry-auth")})
 	}
 	vars = append(vars, b.awsEnvironment()...)
+	vars = append(vars, b.prometheusEnvironment()...)
 	return append(vars,
 		[2]string{"BASCULE_CONTROLLER", "http://" + b.address("controller")},
 		[2]string{"PATH", b.path("bin") + ":" + os.Getenv("PATH")})

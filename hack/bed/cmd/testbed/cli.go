@@ -29,6 +29,7 @@ const help = `A real Kubernetes on this machine, for tests and for trying things
       --node fake|real     fake: kwok plays the nodes (default); real: containers, needs root on Linux
       --audit              keep an audit log, the meter of requests
       --aws                AWS too: Parameter Store and more, played by moto; needs Python
+      --prometheus         Prometheus too, which looks at pods that ask for it; needs Debian's apt-get
       --context NAME       no bed of our own, but this cluster of your kubeconfig
   hack/testbed exec -- CMD run a command against it (inside its network, if it is real)
   hack/testbed env         the same as shell exports
@@ -52,7 +53,7 @@ KUBEBUILDER_ASSETS, if set, names a folder with etcd, kube-apiserver and kubectl
 // options are the flags of all commands; each command says which it takes.
 type options struct {
 	name, node, context, user, namespace, since string
-	audit, aws, json, kill, follow              bool
+	audit, aws, prometheus, json, kill, follow  bool
 	rest                                        []string
 }
 
@@ -92,7 +93,7 @@ func run(ctx context.Context, args []string) error {
 func (b *bed) run(ctx context.Context, command string, o options) error {
 	switch command {
 	case "up":
-		return b.up(ctx, wish{node: o.node, audit: o.audit, aws: o.aws, context: o.context})
+		return b.up(ctx, wish{node: o.node, audit: o.audit, aws: o.aws, prometheus: o.prometheus, context: o.context})
 	case "build":
 		_, err := buildAll(ctx, b.repo)
 		return err
@@ -102,6 +103,8 @@ func (b *bed) run(ctx context.Context, command string, o options) error {
 		return b.exec(o.rest)
 	case "env":
 		return b.printEnv(os.Stdout)
+	case "targets":
+		return b.serveTargets(ctx)
 	case "status":
 		return b.printStatus(ctx, os.Stdout)
 	case "logs":
@@ -147,6 +150,7 @@ func parse(command string, args []string) (options, error) {
 		flags.StringVar(&o.node, "node", "", "")
 		flags.BoolVar(&o.audit, "audit", false, "")
 		flags.BoolVar(&o.aws, "aws", false, "")
+		flags.BoolVar(&o.prometheus, "prometheus", false, "")
 		flags.StringVar(&o.context, "context", "", "")
 	case "audit":
 		flags.StringVar(&o.user, "user", "", "")

@@ -11,6 +11,7 @@
 //	packages.go       what Debian must bring        images.go, push.go  the example images
 //	chart.go          the chart, by helm            existing.go       somebody else's cluster
 //	controller.go     the controller of this tree   audit.go          the meter
+//	aws.go            AWS on loopback               prometheus.go, targets.go  Prometheus
 //	cgroups.go, sweep.go  what a killed run leaves  kernel.go         what a kubelet changes
 //	progress.go       what is said meanwhile
 //

@@ -1,4 +1,4 @@
-// What a real node needs of the machine: Linux, root, and a few Debian packages.
+// What a real node needs of the machine: Linux, root, and a few Debian packages. And how a package is had without installing it.
 //
 // Comes in: the machine. Goes out: everything is there, or a sentence with the exact command that brings it. No
 // service of those packages is started: the bed runs its own.
@@ -95,8 +95,7 @@ func cniFolder() (string, error) {
 }
 
 func aptInstall(ctx context.Context, packages []string) error {
-	// Two beds of different checkouts may come up at once.
-	release, err := lockFile(ctx, filepath.Join(os.TempDir(), "bascule-apt.lock"))
+	release, err := aptLock(ctx)
 	if err != nil {
 		return err
 	}
@@ -108,18 +107,46 @@ func aptInstall(ctx context.Context, packages []string) error {
 		}
 		defer os.Remove(policyFile)
 	}
-	apt := func(words ...string) error {
-		command := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--yes", "-o", "DPkg::Lock::Timeout=120"}, words...)...)
-		command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		var output lastLines
-		command.Stdout, command.Stderr = &output, &output
-		if err := command.Run(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", words[0], err, indent(output.tail(15)))
-		}
-		return nil
-	}
-	if err := apt("update"); err != nil {
+	if err := aptGet(ctx, "", "update"); err != nil {
 		return err
 	}
-	return apt(append([]string{"install", "--no-install-recommends"}, packages...)...)
+	return aptGet(ctx, "", append([]string{"install", "--no-install-recommends"}, packages...)...)
+}
+
+// aptDownload brings a package's file into a folder and installs nothing. That alone needs no root.
+func aptDownload(ctx context.Context, name, folder string) error {
+	first := aptGet(ctx, folder, "download", name)
+	if first == nil {
+		return nil
+	}
+	// There are no lists of packages yet, or old ones.
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w\n  by hand, as root: apt-get update", first)
+	}
+	release, err := aptLock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := aptGet(ctx, "", "update"); err != nil {
+		return err
+	}
+	return aptGet(ctx, folder, "download", name)
+}
+
+// aptLock is for what changes the machine: two beds of different checkouts may come up at once.
+func aptLock(ctx context.Context) (release func(), err error) {
+	return lockFile(ctx, filepath.Join(os.TempDir(), "bascule-apt.lock"))
+}
+
+func aptGet(ctx context.Context, folder string, words ...string) error {
+	command := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--yes", "-o", "DPkg::Lock::Timeout=120"}, words...)...)
+	command.Dir = folder
+	command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	var output lastLines
+	command.Stdout, command.Stderr = &output, &output
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", words[0], err, indent(output.tail(15)))
+	}
+	return nil
 }

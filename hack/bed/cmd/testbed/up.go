@@ -22,16 +22,17 @@ import (
 
 // wish is what `up` was asked for. An empty node means: as it is, or fake.
 type wish struct {
-	node    string
-	audit   bool
-	aws     bool
-	context string
+	node       string
+	audit      bool
+	aws        bool
+	prometheus bool
+	context    string
 }
 
 func (b *bed) up(ctx context.Context, want wish) error {
 	if want.context != "" {
-		if want.node != "" || want.audit || want.aws {
-			return errors.New("--context takes a cluster as it is: --node, --audit and --aws are not for it")
+		if want.node != "" || want.audit || want.aws || want.prometheus {
+			return errors.New("--context takes a cluster as it is: --node, --audit, --aws and --prometheus are not for it")
 		}
 		want.node = existing
 	}
@@ -63,6 +64,11 @@ func (b *bed) up(ctx context.Context, want wish) error {
 			return err
 		}
 	}
+	if want.prometheus = want.prometheus || b.state.Prometheus; want.prometheus {
+		if _, err := prometheusTools(ctx); err != nil {
+			return err
+		}
+	}
 	if b.state.Ready && ill == nil {
 		return b.refresh(ctx, t, want, began)
 	}
@@ -75,7 +81,7 @@ func (b *bed) up(ctx context.Context, want wish) error {
 		}
 	}
 	say("bed %q (%s nodes)", b.name, want.node)
-	b.state = state{Node: want.node, Audit: want.audit, AWS: want.aws, Context: want.context}
+	b.state = state{Node: want.node, Audit: want.audit, AWS: want.aws, Prometheus: want.prometheus, Context: want.context}
 	if err := b.build(ctx, t); err != nil {
 		return b.giveUp(err)
 	}
@@ -121,6 +127,15 @@ func (b *bed) refresh(ctx context.Context, t tools, want wish, began time.Time) 
 		}
 		b.state.AWS = true
 		if err := step("AWS", nil, func() error { return b.startAWS(ctx) }); err != nil {
+			return err
+		}
+	}
+	if want.prometheus && !b.state.Prometheus {
+		if b.state.Ports["prometheus"] == 0 {
+			return fmt.Errorf("bed %q was made before there was --prometheus; take it down first: %s", b.name, b.command("down"))
+		}
+		b.state.Prometheus = true
+		if err := step("Prometheus", nil, func() error { return b.startPrometheus(ctx) }); err != nil {
 			return err
 		}
 	}
@@ -211,6 +226,9 @@ func (b *bed) startRest(ctx context.Context, t tools) error {
 	}
 	if b.state.AWS {
 		work = append(work, b.startAWS)
+	}
+	if b.state.Prometheus {
+		work = append(work, b.startPrometheus)
 	}
 	if b.state.Node == real {
 		work = append(work, func(ctx context.Context) error { return b.startRealNode(ctx, t) })
@@ -309,6 +327,10 @@ func (b *bed) mustHave(part string) bool {
 		return b.state.Node == fake
 	case "aws", "aws-strict":
 		return b.state.AWS
+	case "prometheus":
+		return b.state.Prometheus
+	case "prometheus-targets":
+		return b.state.Prometheus && b.state.Node == real
 	case "forward", "containerd", "kubelet", "kube-proxy":
 		return b.state.Node == real
 	default:
@@ -317,7 +339,7 @@ func (b *bed) mustHave(part string) bool {
 }
 
 var portNames = []string{"etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok",
-	"registry", "registry-auth", "aws", "aws-strict", "controller"}
+	"registry", "registry-auth", "aws", "aws-strict", "prometheus", "prometheus-targets", "controller"}
 
 // choosePorts takes free ports that no other bed of this checkout has been promised, and writes them down before the
 // next bed may choose. The starting point differs between checkouts, so that two of them rarely meet.
