@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use bascule_core::{Check, Deployment, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble};
+use bascule_core::{
+    Check, Deployment, Job, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble, WayBack, input::Input,
+};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use table::{Change, Seen, Table};
@@ -24,7 +26,7 @@ use crate::{
     },
     watch::{
         kept::{KeptEnvironment, KeptRelease, SlimOperation, SlimRelease},
-        kinds::{Slice, SlimDeployment, SlimReplicaSet, SlimService, SlimSlice, release_of},
+        kinds::{Slice, SlimDeployment, SlimJob, SlimReplicaSet, SlimService, SlimSlice, release_of},
     },
 };
 
@@ -34,6 +36,7 @@ pub(crate) struct Cache {
     pub(crate) operations: Table<OperationView>,
     pub(crate) deployments: Table<Deployment>,
     pub(crate) replica_sets: Table<ReplicaSet>,
+    pub(crate) jobs: Table<Job>,
     pub(crate) services: Table<SlimService>,
     pub(crate) slices: Table<Slice>,
     /// Their labels.
@@ -49,6 +52,8 @@ pub(crate) struct Cache {
     memory: BTreeMap<Key, Memory>,
     /// Kinds whose watch has failed and has shown nothing since, and until when the next attempt would have failed as well.
     blind: BTreeMap<&'static str, Instant>,
+    /// When all of this began, or began anew.
+    pub(crate) since: Timestamp,
     random: Random,
 }
 
@@ -59,6 +64,13 @@ struct Memory {
     strangers: BTreeMap<String, Sighting<u32>>,
     check: Option<Check>,
     pods: Option<PodReport>,
+    way_back: Option<WayBack>,
+    volumes: BTreeMap<String, Option<Vec<String>>>,
+    absent_jobs: BTreeSet<String>,
+    words: BTreeMap<String, String>,
+    inputs: BTreeMap<String, Option<Input>>,
+    stored: Option<String>,
+    discarded: BTreeSet<String>,
     troubles: BTreeMap<String, Failing>,
     uncertain: BTreeSet<Object>,
     /// Everything was read anew since the last list.
@@ -109,15 +121,17 @@ pub(crate) enum Object {
     Release(String),
     Deployment(String),
     Service(String),
+    Job(String),
 }
 
 impl Cache {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, now: Timestamp) -> Self {
         Self {
             releases: Table::default(),
             operations: Table::default(),
             deployments: Table::default(),
             replica_sets: Table::default(),
+            jobs: Table::default(),
             services: Table::default(),
             slices: Table::default(),
             namespaces: Table::default(),
@@ -127,6 +141,7 @@ impl Cache {
             confirmed: BTreeMap::new(),
             memory: BTreeMap::new(),
             blind: BTreeMap::new(),
+            since: now,
             random: Random::new(seed),
         }
     }
@@ -137,6 +152,7 @@ impl Cache {
             && self.operations.synced()
             && self.deployments.synced()
             && self.replica_sets.synced()
+            && self.jobs.synced()
             && self.services.synced()
             && self.slices.synced()
             && self.namespaces.synced()
@@ -221,6 +237,45 @@ impl Cache {
 
     pub(crate) fn saw_pods(&mut self, key: &Key, report: PodReport) {
         self.memory(key).pods = Some(report);
+    }
+
+    /// A Job that the watch does not show, or the reply to its creation.
+    pub(crate) fn saw_job(&mut self, key: &Key, name: &str, job: Option<&SlimJob>) {
+        if let Some(job) = job {
+            self.jobs.show(Seen::of(&job.metadata), release_of(&job.metadata), job.view());
+            self.memory(key).absent_jobs.remove(name);
+        } else {
+            self.jobs.drop(&(key.namespace.clone(), name.to_owned()));
+            self.memory(key).absent_jobs.insert(name.to_owned());
+        }
+    }
+
+    pub(crate) fn heard(&mut self, key: &Key, job: &str, words: String) {
+        self.memory(key).words.insert(job.to_owned(), words);
+    }
+
+    pub(crate) fn saw_input(&mut self, key: &Key, revision: &str, input: Option<Input>) {
+        self.memory(key).inputs.insert(revision.to_owned(), input);
+    }
+
+    pub(crate) fn saw_volume(&mut self, key: &Key, claim: &str, modes: Option<Vec<String>>) {
+        self.memory(key).volumes.insert(claim.to_owned(), modes);
+    }
+
+    pub(crate) fn saw_way_back(&mut self, key: &Key, seen: WayBack) {
+        self.memory(key).way_back = Some(seen);
+    }
+
+    pub(crate) fn stored(&mut self, key: &Key, revision: &str) {
+        let memory = self.memory(key);
+        memory.stored = Some(revision.to_owned());
+        memory.discarded.remove(revision);
+    }
+
+    pub(crate) fn discarded(&mut self, key: &Key, revision: &str) {
+        let memory = self.memory(key);
+        memory.discarded.insert(revision.to_owned());
+        memory.inputs.remove(revision);
     }
 
     pub(crate) fn checked(&mut self, key: &Key, check: Check) {
@@ -417,6 +472,10 @@ pub(crate) fn replica_set(object: &SlimReplicaSet) -> (String, ReplicaSet) {
     (release_of(kube::Resource::meta(object)), object.view())
 }
 
+pub(crate) fn job(object: &SlimJob) -> (String, Job) {
+    (release_of(&object.metadata), object.view())
+}
+
 pub(crate) fn slice(object: &SlimSlice) -> (String, Slice) {
     (release_of(kube::Resource::meta(object)), object.view())
 }
@@ -432,7 +491,7 @@ mod tests {
     }
 
     fn lasting(failures: &[(i64, Patience)]) -> Vec<bool> {
-        let (mut cache, key) = (Cache::new(1), Key { namespace: "shop".into(), name: "web".into() });
+        let (mut cache, key) = (Cache::new(1, at(0)), Key { namespace: "shop".into(), name: "web".into() });
         let fails = |(seconds, patience): &(i64, Patience)| {
             cache.failed(&key, "service/web", "why".into(), *patience, at(*seconds));
             cache.memory(&key).troubles["service/web"].trouble.lasting
@@ -474,7 +533,7 @@ mod tests {
 
     #[test]
     fn a_new_leader_begins_with_what_is_on_its_way_and_forgets_nobody() {
-        let mut cache = Cache::new(1);
+        let mut cache = Cache::new(1, at(0));
         see_release(&mut cache, "settled", &json!({}));
         see_release(&mut cache, "asked", &json!({}));
         see_operation(&mut cache, "o1", "asked", &json!(null));
@@ -491,7 +550,7 @@ mod tests {
 
     #[test]
     fn leadership_forgets_what_a_restart_would_forget_and_keeps_its_doubts() {
-        let mut cache = Cache::new(1);
+        let mut cache = Cache::new(1, at(0));
         let now = Timestamp::UNIX_EPOCH;
         cache.saw_strangers(&key("web"), "web", 3, now);
         cache.failed(&key("web"), "deployment/web-blue", "no".into(), Patience::Once, now);

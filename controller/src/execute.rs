@@ -12,6 +12,7 @@
 
 mod fault;
 mod read;
+mod way_back;
 mod write;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -189,13 +190,23 @@ fn is_sure(shell: &Shell, key: &Key, observed: &Observed, steps: &[Step]) -> boo
     }
 }
 
-/// It moves traffic or pods.
+/// It moves traffic or pods, or starts something.
 fn is_grave(step: &Step) -> bool {
     match step {
-        Step::Apply { .. } | Step::Scale { .. } | Step::DeleteDeployment { .. } | Step::Route(_) | Step::Select { .. } => true,
-        Step::DryRun { .. } | Step::Preview { .. } | Step::DeletePreview { .. } | Step::Answer { .. } | Step::Prune { .. } => {
-            false
-        }
+        // A Job runs once, so what it is decided by is looked at as well.
+        Step::Run { .. }
+        | Step::Apply { .. }
+        | Step::Scale { .. }
+        | Step::DeleteDeployment { .. }
+        | Step::Route(_)
+        | Step::Select { .. } => true,
+        Step::DryRun { .. }
+        | Step::Store { .. }
+        | Step::Discard { .. }
+        | Step::Preview { .. }
+        | Step::DeletePreview { .. }
+        | Step::Answer { .. }
+        | Step::Prune { .. } => false,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod events;
 mod execute;
+pub mod gates;
 mod http;
 pub mod lease;
 mod metrics;

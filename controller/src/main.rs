@@ -93,6 +93,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         fetch: None,
         registries_elsewhere: arguments.registry_at,
         cloud: Some(aws.clone()),
+        gates: None,
         lease,
         seed: unique,
         policy: bascule_core::Policy::default(),

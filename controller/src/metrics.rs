@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     hints: IntCounterVec,
     lookups: IntCounterVec,
     queue_calls: IntCounterVec,
+    gate_samples: IntCounterVec,
 }
 
 impl Metrics {
@@ -68,6 +69,7 @@ impl Metrics {
         let lookups = counters("bascule_lookups_total", "Questions about images and archives", &["kind", "outcome"])?;
         let hints = counters("bascule_hints_total", "Events of AWS that were heard, by what they are about", &["kind"])?;
         let queue_calls = counters("bascule_hint_queue_calls_total", "Questions to the queue of events", &["outcome"])?;
+        let gate_samples = counters("bascule_gate_samples_total", "Questions of gates, by what they said", &["kind", "verdict"])?;
         let sweeps = Histogram::with_opts(histogram_opts!(
             "bascule_parameter_sweep_seconds",
             "How long it took to read all parameters of one scope once",
@@ -108,6 +110,7 @@ impl Metrics {
             hints,
             lookups,
             queue_calls,
+            gate_samples,
         })
     }
 
@@ -174,6 +177,10 @@ impl Metrics {
 
     pub(crate) fn asked_queue(&self, outcome: &str) {
         self.queue_calls.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn gate_sampled(&self, kind: &str, verdict: &str) {
+        self.gate_samples.with_label_values(&[kind, verdict]).inc();
     }
 
     /// The text that a scrape gets.

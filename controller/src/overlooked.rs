@@ -30,7 +30,8 @@ pub(crate) fn overlooked(shell: &Shell, key: &Key, patience: Duration) -> Option
         cache.snapshot(key, now, shell.policy.look_for_service)?
     };
     // To ask a source here would be work of its own; it pushes the key when it has answered.
-    shell.sources.recall(&mut observed)?;
+    shell.sources.recall(key, &mut observed)?;
+    observed.samples = shell.gates.samples(key);
     let plan = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))).ok()?;
     match plan.next {
         // Reads alone are not due: an answer that has got old is asked for again when somebody looks, and not before.

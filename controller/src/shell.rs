@@ -24,13 +24,16 @@ use crate::{
     clock::Clock,
     events::Emitter,
     execute::Gate,
+    gates::{self, Asks, Gates},
     http,
     lease::{self, Leadership, News},
     metrics::Metrics,
     overlooked::overlooked,
     queue::{Key, Lane, Queue, backoff::Random},
     sources::{
-        Cloud, NoCloud, Sources, archives, hints,
+        Cloud, NoCloud, Sources, archives,
+        configs::Configs,
+        hints,
         lookup::{self, Lookups},
         parameters::{self, ParameterHub},
         registry::{self, CredentialFile, Fetch, KubePullSecrets, PlainHttp, PullSecrets, RegistryClient, RegistryHub, Resolver},
@@ -65,6 +68,8 @@ pub struct Settings {
     pub registries_elsewhere: Vec<(String, String)>,
     /// Who is asked for everything of AWS; None: nobody is, and status says so.
     pub cloud: Option<Arc<dyn Cloud>>,
+    /// Who asks for gates; None: the network.
+    pub gates: Option<Arc<dyn Asks>>,
     /// None: no election; this is the only process, and it always leads.
     pub lease: Option<lease::Settings>,
     /// For jitter.
@@ -86,6 +91,7 @@ pub(crate) struct Shell {
     pub(crate) metrics: Metrics,
     pub(crate) events: Emitter,
     pub(crate) sources: Sources,
+    pub(crate) gates: Gates,
     pub(crate) policy: Policy,
     pub(crate) leadership: Leadership,
     pub(crate) gate: Gate,
@@ -139,6 +145,7 @@ impl Shell {
                 let keys = self.cache().keys();
                 for key in &keys {
                     self.sources.forget(key);
+                    self.gates.forget(key);
                 }
             }
         }
@@ -175,9 +182,9 @@ impl Controller {
         let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
         let shell = Arc::new(Shell {
             sources: sources(&client, &settings, &clock, &queue, &metrics)?,
+            gates: gates(&client, &settings, &clock, &queue, &metrics),
             client,
             namespace: settings.namespace,
-            clock,
             queue,
             metrics,
             events,
@@ -185,7 +192,8 @@ impl Controller {
             gate: Gate::new(leadership.clone()),
             leadership,
             seed: settings.seed,
-            cache: Mutex::new(Cache::new(settings.seed)),
+            cache: Mutex::new(Cache::new(settings.seed, clock.now())),
+            clock,
             synced: Told::new(false),
             stopping: AtomicBool::new(false),
         });
@@ -319,8 +327,22 @@ fn sources(
         counted: counted("archive"),
     });
     let told = Arc::new(move |told: parameters::Told| metrics.parameters(&told));
-    let parameters = ParameterHub::new(parameters::Wiring { store: cloud, now, fraction, changed, told });
-    Ok(Sources::new(parameters, images, archives))
+    let wiring = parameters::Wiring { store: cloud.clone(), now, fraction, changed: changed.clone(), told };
+    let parameters = ParameterHub::new(wiring);
+    let configs = Configs::new(client.clone(), changed.clone(), settings.seed);
+    Ok(Sources::new(parameters, images, archives, configs, fetch, cloud))
+}
+
+fn gates(client: &Client, settings: &Settings, clock: &Arc<dyn Clock>, queue: &Queue, metrics: &Metrics) -> Gates {
+    let network = || Arc::new(gates::Network::new(client.clone(), clock.clone())) as Arc<dyn Asks>;
+    let (now, queue, metrics) = (clock.clone(), queue.clone(), metrics.clone());
+    Gates::new(gates::Wiring {
+        ask: settings.gates.clone().unwrap_or_else(network),
+        now: Arc::new(move || now.now()),
+        // What a gate says may be that traffic must go back.
+        changed: Arc::new(move |key| queue.push(key, Lane::Switch)),
+        counted: Arc::new(move |kind, verdict| metrics.gate_sampled(kind, verdict)),
+    })
 }
 
 /// The registries themselves.

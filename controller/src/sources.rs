@@ -7,25 +7,28 @@
 pub mod archives;
 #[cfg(feature = "aws")]
 mod aws;
+pub(crate) mod configs;
 pub mod hints;
 pub mod lookup;
 pub mod parameters;
 pub mod registry;
 mod trouble;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use archives::Archives;
 use bascule_core::{
-    Answer, Archive, Claim, Image, Observed, ReleaseView, Sight,
+    Answer, Archive, Claim, Image, Observed, ReleaseView, Sight, config,
+    image::Reference,
     sources::{self, ARTIFACT_MISSING, ArchiveQuestion, ImageQuestion, Scope, Wish},
 };
-use bascule_crds::Aws;
+use bascule_crds::{Aws, ResolvedArtifact};
+use configs::Configs;
 use futures::{FutureExt as _, future::BoxFuture};
 use hints::{Hint, HintQueue, Message};
 use lookup::Lookups;
 use parameters::{Batch, ParameterHub, ParameterStore};
-use registry::{Access, EcrLogin, EcrLogins, EcrRefusal, ImageRequest, RegistryHub};
+use registry::{Access, EcrLogin, EcrLogins, EcrRefusal, Fetch, ImageRequest, LookupError, Question, RegistryHub};
 use serde_json::Value;
 
 #[cfg(feature = "aws")]
@@ -80,16 +83,58 @@ impl HintQueue for NoCloud {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Sources {
     parameters: ParameterHub<Key>,
     images: RegistryHub<Key>,
     archives: Lookups<Key, Archives>,
+    configs: Configs,
+    /// For a question that is asked once and waited for.
+    registries: Arc<dyn Fetch>,
+    cloud: Arc<dyn Cloud>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
 }
 
 impl Sources {
-    pub(crate) fn new(parameters: ParameterHub<Key>, images: RegistryHub<Key>, archives: Lookups<Key, Archives>) -> Self {
-        Self { parameters, images, archives }
+    pub(crate) fn new(
+        parameters: ParameterHub<Key>,
+        images: RegistryHub<Key>,
+        archives: Lookups<Key, Archives>,
+        configs: Configs,
+        registries: Arc<dyn Fetch>,
+        cloud: Arc<dyn Cloud>,
+    ) -> Self {
+        Self { parameters, images, archives, configs, registries, cloud }
+    }
+
+    /// Whether exactly what was pinned is still to be had; else why nobody knows.
+    pub(crate) async fn is_there(&self, key: &Key, observed: &Observed, artifact: &ResolvedArtifact) -> Result<bool, String> {
+        let scope = Scope::from(&aws(&observed.environment));
+        if let Some(archive) = &artifact.archive {
+            let seen = self.cloud.look(&scope, &archive.bucket, &archive.key).await.map_err(|error| error.to_string())?;
+            // A version that is not the newest any more can still be fetched by its id.
+            return Ok(seen.is_some());
+        }
+        let Some(reference) = artifact.image.as_ref().and_then(|image| image.parse::<Reference>().ok()) else { return Ok(true) };
+        let Some(digest) = reference.digest().map(ToString::to_string) else { return Ok(true) };
+        let question = Question {
+            registry: reference.registry().to_owned(),
+            repository: reference.repository().to_owned(),
+            tag: digest,
+            access: access(&key.namespace, &observed.release),
+            aws: registry::is_ecr(reference.registry()).then_some(scope),
+            wish: Wish::Digest,
+            written: 0,
+        };
+        match self.registries.describe(&question).await {
+            Ok(_) => Ok(true),
+            Err(LookupError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(format!("{reference}: {error}")),
+        }
     }
 
     /// Puts in what the sources say. From now on this is all that the Release asks: what the status has pinned is only watched.
@@ -103,10 +148,11 @@ impl Sources {
         let open = sources::questions(release, claim, &observed.parameters);
         observed.images = self.images(key, release, &scope, open.images);
         observed.archives = self.archives(key, &scope, open.archives);
+        observed.configs = self.configs.ask(key, &config::names(observed));
     }
 
     /// Puts in what is known, and asks nothing. None: something would have to be asked.
-    pub(crate) fn recall(&self, observed: &mut Observed) -> Option<()> {
+    pub(crate) fn recall(&self, key: &Key, observed: &mut Observed) -> Option<()> {
         let (release, claim) = (&observed.release, &observed.environment);
         let names = sources::parameters(release, claim);
         observed.parameters = self.parameters.known(&Scope::from(&aws(claim)), &names);
@@ -114,6 +160,7 @@ impl Sources {
         // What is only watched holds up nothing.
         let open =
             asked.images.values().any(|asked| asked.wish != Wish::Watch) || asked.archives.values().any(|asked| !asked.watch);
+        observed.configs = self.configs.known(key, &config::names(observed));
         (!open).then_some(())
     }
 
@@ -121,6 +168,7 @@ impl Sources {
         self.parameters.forget(key);
         self.images.forget(key);
         self.archives.forget(key);
+        self.configs.forget(key);
     }
 
     /// Something may have changed: it is asked about soon, if anybody wants it.

@@ -42,7 +42,7 @@ use crate::{
     tasks::Tasks,
 };
 use kept::{KeptEnvironment, KeptRelease, SlimEnvironment, SlimOperation, SlimRelease};
-use kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice};
+use kinds::{SlimDeployment, SlimJob, SlimReplicaSet, SlimService, SlimSlice};
 
 /// Objects in one page of a list: some MB at most, also for Releases with long templates.
 const PAGE: u32 = 500;
@@ -65,6 +65,7 @@ pub(crate) fn start(shell: &Arc<Shell>, tasks: &Tasks, stop: &CancellationToken)
     spawn.watch(all(), OPERATIONS);
     spawn.watch(labelled(), DEPLOYMENTS);
     spawn.watch(labelled(), REPLICA_SETS);
+    spawn.watch(labelled(), JOBS);
     spawn.watch(labelled(), SERVICES);
     spawn.watch(labelled(), SLICES);
     let own = shell.namespace.as_deref().map_or_else(all, |name| all().fields(&format!("metadata.name={name}")));
@@ -255,6 +256,18 @@ const REPLICA_SETS: Kept<SlimReplicaSet, bascule_core::ReplicaSet> = Kept {
             shell.queue.push(key(change), Lane::Rollback);
         }
         _ => shell.queue.push(key(change), Lane::Switch),
+    },
+};
+
+const JOBS: Kept<SlimJob, bascule_core::Job> = Kept {
+    kind: "Job",
+    table: |cache| &mut cache.jobs,
+    project: |job| Some(cache::job(job)),
+    tell: |shell, change| {
+        // A pod of it more or less is nobody's business.
+        if change.before != change.after {
+            shell.queue.push(key(change), Lane::Switch);
+        }
     },
 };
 

@@ -83,12 +83,14 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
         let snapshot = shell.cache().snapshot(key, now, shell.policy.look_for_service);
         let Some(mut observed) = snapshot else { return orphans(shell, term, key).await };
         shell.sources.answer(key, &mut observed);
+        observed.samples = shell.gates.samples(key);
         // A decision that panics is a mistake of ours about one Release; the others go on.
         let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
             tracing::error!(release = %key, "the decision panicked; this Release is left as it is and tried again");
             shell.metrics.decided("panicked");
             return Outcome::Failed;
         };
+        shell.gates.want(key, plan.probes.clone());
         let wake = plan.wake;
         let action = action(&plan);
         shell.metrics.decided(action);
@@ -156,6 +158,7 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
         cache.operations.of_release(&key.namespace, &key.name).map(|(_, operation)| operation.clone()).collect()
     };
     shell.sources.forget(key);
+    shell.gates.forget(key);
     let now = shell.clock.now();
     let mut later: Option<Timestamp> = None;
     let (mut answered, unanswered): (Vec<_>, Vec<_>) = asked.into_iter().partition(|operation| operation.answered);

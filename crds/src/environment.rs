@@ -48,7 +48,35 @@ pub struct EnvironmentSpec {
     pub registry: Option<String>,
 
     #[serde(default, skip_serializing_if = "is_default")]
+    pub prometheus: Prometheus,
+
+    #[serde(default, skip_serializing_if = "is_default")]
     pub allow: Allow,
+}
+
+/// Where gates of type `prometheus` ask.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.secret) || has(self.address)", "secret is for an address"))]
+pub struct Prometheus {
+    /// As in `http://prometheus.monitoring.svc:9090`; for gates that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^/?#@]+(/[^?#]*)?$"))]
+    pub address: Option<String>,
+
+    /// `token`, or `username` and `password`; `ca.crt` for a private certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretReference>,
+}
+
+/// A Secret anywhere: only the platform team names these.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// As `metav1.LabelSelector`, without expressions.
@@ -89,7 +117,7 @@ pub struct Aws {
     pub poll_interval: Option<Duration>,
 }
 
-/// What Releases may use. A list that is absent allows everything, an empty one nothing.
+/// What Releases may use. A list that is absent allows everything (but for `endpoints`), an empty one nothing.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Allow {
@@ -102,6 +130,12 @@ pub struct Allow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub images: Option<Vec<String>>,
+
+    /// Patterns of `host:port` that gates may reach beside the Release's own namespace and the Prometheus of this Environment; without
+    /// this list: those two only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub endpoints: Option<Vec<String>>,
 
     /// Patterns of bucket names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

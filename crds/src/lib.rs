@@ -7,21 +7,24 @@
 
 mod duration;
 mod environment;
+mod gate;
 pub mod names;
 mod operation;
 mod release;
 mod status;
 
 pub use duration::{Duration, DurationError};
-pub use environment::{Allow, Aws, Environment, EnvironmentSpec, NamespaceSelector};
+pub use environment::{Allow, Aws, Environment, EnvironmentSpec, NamespaceSelector, Prometheus, SecretReference};
+pub use gate::{Each, Gate, Gates, Hook, Hooks, HttpGate, JobTemplate, Method, PrometheusGate, Scheme, WebhookGate};
 pub use operation::{Operation, OperationOutcome, OperationSpec, OperationStatus, OperationType};
 pub use release::{
-    ArchiveSource, Artifact, ImageSource, MetadataOrder, OnSupersede, Order, Release, ReleaseSpec, Resolve, Rollback,
-    ServiceReference, Source, Strategy, Workload,
+    ArchiveSource, Artifact, ConfigKind, ImageSource, MetadataOrder, OnSupersede, Order, Release, ReleaseSpec, Resolve, Rollback,
+    ServiceReference, Source, Strategy, Workload, WorkloadStrategy, WorkloadStrategyType,
 };
 pub use status::{
-    ArchiveRecord, BuildOrder, Candidate, Condition, ConditionStatus, ConditionType, OperationRecord, ParameterRecord,
-    RejectReason, Rejection, ReleaseStatus, ResolvedArtifact, Step, Track, Version, WorkloadRecord, scale_selector,
+    ArchiveRecord, BuildOrder, Candidate, Condition, ConditionStatus, ConditionType, ConfigRecord, GateRecord, GateStage,
+    GateState, Hold, HookRecord, HookState, JobRecord, OperationRecord, ParameterRecord, RejectReason, Rejection, ReleaseStatus,
+    Released, ReleasedOutcome, ResolvedArtifact, Return, Step, Track, Version, WorkloadRecord, scale_selector,
 };
 
 /// The CRDs as the API server wants them, with the file each is kept in.

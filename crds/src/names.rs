@@ -20,6 +20,11 @@ pub const PREVIEW_OF: &str = "bascule.dev/preview-of";
 /// Label on a namespace: the environment that it is.
 pub const ENVIRONMENT: &str = "bascule.dev/environment";
 
+/// Label on a Job: `hook` or `gate`.
+pub const JOB: &str = "bascule.dev/job";
+/// Annotation on a Job: the field of the Release that it comes from.
+pub const FIELD: &str = "bascule.dev/field";
+
 /// Value of [`TRACK`] on a Service before the first switch: no pod carries it, unless its owner says so.
 pub const NO_TRACK: &str = "none";
 

@@ -25,14 +25,19 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self == oldSelf", "an Operation cannot be changed: create another one"))]
+#[x_kube(
+    validation = ("self == oldSelf", "an Operation cannot be changed: create another one"),
+    validation = ("!has(self.force) || !self.force || self.type == 'Rollback'", "force is for Rollback"),
+    validation = ("!has(self.force) || !self.force || (has(self.note) && self.note.size() > 0)", "force takes a note: say why")
+)]
 pub struct OperationSpec {
     /// The Release, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub release: String,
     #[serde(rename = "type")]
     pub kind: OperationType,
-    /// The revision that is meant. Without it: the candidate for Abort, the wanted revision for Retry.
+    /// The revision that is meant. Without it: the candidate for Abort, the wanted revision for Retry, the one before for Rollback,
+    /// which also takes a number or a version of the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub revision: Option<String>,
@@ -40,6 +45,9 @@ pub struct OperationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub by: Option<String>,
+    /// Rollback although `rollback.floor` says no. It takes a note.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// Why, for those who read it later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -54,6 +62,12 @@ pub enum OperationType {
     Retry,
     /// Follow a pointer to something older, once: what was passed over as `OutOfOrder`.
     Accept,
+    /// Return to the version before, or to any revision of the history; automation stays off until something newer is wanted.
+    Rollback,
+    /// Start and switch to nothing new until Resume.
+    Hold,
+    /// Lift the hold.
+    Resume,
 }
 
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{duration::Duration, status::ReleaseStatus};
+use crate::{
+    duration::Duration,
+    gate::{Gates, Hooks},
+    status::ReleaseStatus,
+};
 
 /// From artifact to traffic: which versions run, how they are proved, and which one users get.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,11 +69,27 @@ pub struct ReleaseSpec {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub services: Vec<ServiceReference>,
 
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hooks: Hooks,
+
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gates: Gates,
+
+    /// Another content of a ConfigMap or Secret that a template names is another revision, with everything that a revision goes through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
+    pub restart_on: Vec<ConfigKind>,
+
     #[serde(default)]
     pub strategy: Strategy,
 
     #[serde(default)]
     pub rollback: Rollback,
+
+    /// So many released revisions are kept, to return to.
+    #[serde(default = "default_history", skip_serializing_if = "is_default_history")]
+    #[schemars(range(min = 1, max = 50))]
+    pub history: u32,
 
     /// Keep `<service>-preview` on the candidate once it answers, otherwise on the active version.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -227,9 +247,36 @@ pub struct Workload {
     #[schemars(range(min = 0, max = 10000))]
     pub replicas: Option<i32>,
 
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strategy: WorkloadStrategy,
+
     /// A pod template (`metadata` with labels and annotations, and `spec`). Kept as written but for variables.
     #[schemars(schema_with = "raw_object")]
     pub template: Value,
+}
+
+/// What pods read beside their template.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConfigKind {
+    ConfigMaps,
+    Secrets,
+}
+
+/// How the pods of a workload make way for those of the next version.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStrategy {
+    #[serde(rename = "type", default)]
+    pub kind: WorkloadStrategyType,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkloadStrategyType {
+    /// The new ones start beside the old ones.
+    #[default]
+    BlueGreen,
+    /// The old ones end first: for what cannot run twice, such as a volume that only one node can write. Nobody answers in between.
+    Recreate,
 }
 
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -285,12 +332,32 @@ pub struct Rollback {
     /// Move traffic back when the new version goes bad during the bake.
     #[serde(default = "yes")]
     pub automatic: bool,
+
+    /// The oldest revision that may be returned to: a revision, the number of one in the history, or a version. Older code cannot read
+    /// what a migration has made since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub floor: Option<String>,
 }
 
 impl Default for Rollback {
     fn default() -> Self {
-        Self { automatic: true }
+        Self { automatic: true, floor: None }
     }
+}
+
+/// A week or two of a busy team.
+fn default_history() -> u32 {
+    10
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_default_history(history: &u32) -> bool {
+    *history == default_history()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Ten minutes: an image of some GB on a fresh node, as the Deployment controller assumes too.
@@ -318,6 +385,6 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Atomic: an apply stores the template exactly as it was written, also what it leaves out.
-fn raw_object(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn raw_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-map-type": "atomic" })
 }

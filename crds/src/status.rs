@@ -66,6 +66,10 @@ pub struct ReleaseStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub artifacts: Vec<ResolvedArtifact>,
+    /// Of `restartOn`: what the ConfigMaps and Secrets are that the templates name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
+    pub configs: Vec<ConfigRecord>,
     /// The version that users get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Version>,
@@ -79,6 +83,21 @@ pub struct ReleaseStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["revision"]))]
     pub rejected: Vec<Rejection>,
+    /// What was released and has settled, oldest first: where a rollback may go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
+    pub history: Vec<Released>,
+    /// Revisions that the history does not keep any more: what was stored of them is being deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub discarded: Vec<String>,
+    /// A person has taken the Release into their hands: automation is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Hooks that have run or are running: the record that none runs twice for a revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["revision", "name"]))]
+    pub hooks: Vec<HookRecord>,
     /// Operations acted on: the record that none is acted on twice.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
@@ -128,9 +147,20 @@ pub struct Candidate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub workloads: Vec<WorkloadRecord>,
-    /// The progress deadline counts from here.
+    /// What it must pass, and what came of it so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["stage", "name"]))]
+    pub gates: Vec<GateRecord>,
+    /// A person asked for it: it has been released before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Return>,
+    /// The progress deadline counts from here, or from the end of the hooks.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started_at: Timestamp,
+    /// When the hooks were through and its pods could start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub prepared_at: Option<Timestamp>,
     /// The bake counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -140,14 +170,139 @@ pub struct Candidate {
 /// Where a candidate is on its way to traffic.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Step {
+    /// Its hooks run; nothing of it has started.
+    Preparing,
     /// Its pods are started.
     Starting,
-    /// Its pods are ready, something else is waited for.
+    /// Its pods are ready; its gates, or something else, are waited for.
     Verifying,
     /// Some of the Services are on it, and the others cannot be moved at the moment.
     Switching,
     /// All traffic is on it, and it is watched.
     Baking,
+}
+
+/// A gate of a candidate.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateRecord {
+    pub stage: GateStage,
+    pub name: String,
+    pub state: GateState,
+    /// What it said last, when that was no yes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub at: Option<Timestamp>,
+    /// Its time-out counts from here.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: Timestamp,
+    /// The Job that runs, or ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRecord>,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum GateStage {
+    BeforeSwitch,
+    AfterSwitch,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GateState {
+    Running,
+    Passed,
+    Failed,
+}
+
+/// A Job that was created: it is never created again.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRecord {
+    pub name: String,
+    pub uid: String,
+}
+
+/// A hook of a revision.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookRecord {
+    pub revision: String,
+    pub name: String,
+    pub state: HookState,
+    /// Its last words, when it failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it was to begin; then when it ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// More than one when a person has retried it.
+    pub run: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRecord>,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookState {
+    Running,
+    Done,
+    Failed,
+}
+
+/// A revision that was released and has settled. What it was made from is in the ControllerRevision `<release>-<revision>`.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Released {
+    pub number: i64,
+    pub revision: String,
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// When it was given the traffic.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// Who moved the pointer, or asked for the rollback, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    pub outcome: ReleasedOutcome,
+}
+
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleasedOutcome {
+    /// It was watched to the end of its bake.
+    Settled,
+    /// A person returned from it to another one.
+    RolledBack,
+}
+
+/// Automation is off, because a person said so.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The revision that is wanted instead of what the spec says; none: whatever is active stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// After a rollback: the revision that was left. The hold ends when something else than this is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Why an earlier revision is the candidate again.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Return {
+    /// Its pods had not ended: it goes without gates, as it was.
+    pub warm: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What the controller stands for on one Deployment.
@@ -192,6 +347,15 @@ pub struct ResolvedArtifact {
     /// What `order` found: builds that have less are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<BuildOrder>,
+}
+
+/// A ConfigMap or Secret, by a hash of its content.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigRecord {
+    pub kind: crate::ConfigKind,
+    pub name: String,
+    pub hash: String,
 }
 
 /// An object in S3, as it was when it was looked up.
@@ -258,6 +422,12 @@ pub enum RejectReason {
     Aborted,
     /// The API server did not take it, although it had said that it would.
     Refused,
+    /// A gate said no, or nothing in time.
+    GateFailed,
+    /// Something that must run before it did not succeed.
+    HookFailed,
+    /// A person returned to an earlier version.
+    RolledBack,
 }
 
 impl fmt::Display for RejectReason {
@@ -305,6 +475,8 @@ pub enum ConditionType {
     Available,
     /// The pointers of the artifacts are known as they are now. Absent where no artifact comes from a parameter.
     SourcesFresh,
+    /// There is a version to return to, with everything that it needs.
+    RollbackReady,
 }
 
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,6 +503,25 @@ impl ReleaseStatus {
 }
 
 impl Candidate {
+    /// At the beginning of an attempt.
+    pub fn new(revision: &str, version: &str, track: Track, artifacts: Vec<ResolvedArtifact>, now: Timestamp) -> Self {
+        Self {
+            revision: revision.to_owned(),
+            version: version.to_owned(),
+            track,
+            step: Step::Starting,
+            summary: Self::summarise(version, Step::Starting),
+            message: String::new(),
+            artifacts,
+            workloads: Vec::new(),
+            gates: Vec::new(),
+            rollback: None,
+            started_at: now,
+            prepared_at: Some(now),
+            switched_at: None,
+        }
+    }
+
     /// The same as a version that has had the traffic since `since`.
     pub fn as_version(&self, since: Timestamp) -> Version {
         Version {
@@ -352,4 +543,10 @@ impl Candidate {
 /// Labels of the pods of one release, as a selector string.
 pub fn scale_selector(release: &str, track: Track, workloads: &[&str]) -> String {
     format!("{}={release},{}={track},{} in ({})", names::RELEASE, names::TRACK, names::WORKLOAD, workloads.join(","))
+}
+
+impl HookRecord {
+    pub fn is(&self, revision: &str, name: &str) -> bool {
+        self.revision == revision && self.name == name
+    }
 }

@@ -18,7 +18,8 @@ const GROUPS: [&str; 7] = [
     "apis/discovery.k8s.io/v1",
     "apis/events.k8s.io/v1",
 ];
-const ROOTS: [&str; 13] = [
+const ROOTS: [&str; 14] = [
+    "io.k8s.api.apps.v1.ControllerRevision",
     "io.k8s.api.apps.v1.Deployment",
     "io.k8s.api.apps.v1.ReplicaSet",
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",

@@ -93,6 +93,7 @@ impl bascule_scenarios::Stage for BedStage {
     async fn act(&mut self, action: &Action) -> anyhow::Result<()> {
         let calls = match action {
             Action::Controller(controller) => return self.process(*controller).await,
+            Action::Measure(_) => bail!("only the simulation decides what gates are told"),
             Action::KillPods(kill) => self.author.kill(kill, &self.list(self.author.pods_path()?).await?)?,
             action => self.author.calls(action)?,
         };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bascule_crds::{ConditionStatus, ConditionType, Operation, Release, ReleaseStatus};
+use bascule_crds::{ConditionStatus, ConditionType, Environment, Operation, Release, ReleaseStatus};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Namespace, Pod, Service},
@@ -161,6 +161,20 @@ impl Stage {
         self.api::<Operation>().create(&PostParams::default(), &operation).await.expect("create the Operation").name_any()
     }
 
+    /// An Environment of its own, whose gates may reach these.
+    pub async fn environment_allows(&self, endpoints: &[&str]) {
+        let environments = Api::<Environment>::all(self.client.0.clone());
+        let environment = json!({
+            "apiVersion": "bascule.dev/v1alpha1", "kind": "Environment", "metadata": {"name": self.namespace},
+            "spec": {"allow": {"endpoints": endpoints}},
+        });
+        let applied = environments.patch(&self.namespace, &PatchParams::apply("platform"), &Patch::Apply(&environment)).await;
+        applied.expect("apply the Environment");
+        let label = json!({"metadata": {"labels": {"bascule.dev/environment": self.namespace}}});
+        let namespaces = Api::<Namespace>::all(self.client.0.clone());
+        namespaces.patch(&self.namespace, &PatchParams::default(), &Patch::Merge(&label)).await.expect("label the namespace");
+    }
+
     // What there is.
 
     pub async fn status(&self, release: &str) -> ReleaseStatus {
@@ -269,6 +283,7 @@ impl Stage {
     /// Ends the test: the namespace goes, and the controller with it.
     pub async fn end(mut self) {
         self.controller.kill();
+        let _ = Api::<Environment>::all(self.client.0.clone()).delete(&self.namespace, &DeleteParams::default()).await;
         let _ = Api::<Namespace>::all(self.client.0.clone()).delete(&self.namespace, &DeleteParams::background()).await;
     }
 }

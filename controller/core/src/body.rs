@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bascule_crds::{Track, names};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -62,6 +63,78 @@ fn pod_template(workload: &RenderedWorkload, track: Track, revision: &str, ident
     template
 }
 
+/// A Job that runs a pod template once, and never again by itself: its exit code decides.
+pub(crate) fn job(release: &ReleaseView, job: &JobBody<'_>) -> Value {
+    let labels = json!({ names::RELEASE: release.name, names::REVISION: job.revision, names::JOB: job.kind });
+    let mut template = job.template.clone();
+    if let Some(fields) = template.as_object_mut() {
+        merge(fields, "metadata", json!({ "labels": labels }));
+        merge(fields, "spec", json!({ "restartPolicy": "Never" }));
+        let containers = fields.get_mut("spec").and_then(|spec| spec.get_mut("containers")).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            add_environment(container, &job.environment);
+        }
+    }
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job.name,
+            "namespace": release.namespace,
+            "labels": labels,
+            "annotations": { names::FIELD: job.field },
+            "ownerReferences": [owner(release)],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            // Another pod only after the first is surely over: the two must not run at once. With no retries there is none at all.
+            "podReplacementPolicy": "Failed",
+            "activeDeadlineSeconds": job.deadline.as_secs().max(1),
+            // What came of it is in the status long before.
+            "ttlSecondsAfterFinished": 86400,
+            "template": template,
+        },
+    })
+}
+
+/// What a Job is made of.
+pub(crate) struct JobBody<'a> {
+    pub(crate) name: &'a str,
+    /// `hook` or `gate`.
+    pub(crate) kind: &'static str,
+    pub(crate) revision: &'a str,
+    /// The field of the Release, for messages.
+    pub(crate) field: String,
+    pub(crate) template: Value,
+    pub(crate) deadline: SignedDuration,
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+fn merge(fields: &mut Map<String, Value>, key: &str, with: Value) {
+    let into = fields.entry(key).or_insert_with(|| json!({}));
+    let (Some(into), Value::Object(with)) = (into.as_object_mut(), with) else { return };
+    for (key, value) in with {
+        match (into.get_mut(&key).and_then(Value::as_object_mut), value) {
+            (Some(there), Value::Object(new)) => there.extend(new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Before the user's own, so that those can refer to them; what the user has set himself stays.
+fn add_environment(container: &mut Value, environment: &BTreeMap<String, String>) {
+    let Some(fields) = container.as_object_mut() else { return };
+    let Some(list) = fields.entry("env").or_insert_with(|| json!([])).as_array_mut() else { return };
+    let own: Vec<_> = list.iter().filter_map(|it| it.get("name").and_then(Value::as_str)).map(str::to_owned).collect();
+    let told = environment.iter().filter(|(name, _)| !own.contains(name));
+    let told: Vec<_> = told.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    list.splice(0..0, told);
+}
+
 /// `<service>-preview`: the team's Service as it is, on the given track. `known` is the uid of the one that exists.
 pub(crate) fn preview(release: &ReleaseView, service: &Service, track: &str, known: Option<&str>) -> Value {
     let mut body = json!({
@@ -97,7 +170,7 @@ fn with_revision<'a>(identity: &BTreeMap<&'a str, String>, revision: &str) -> BT
     labels
 }
 
-fn owner(release: &ReleaseView) -> Map<String, Value> {
+pub(crate) fn owner(release: &ReleaseView) -> Map<String, Value> {
     [
         ("apiVersion", json!("bascule.dev/v1alpha1")),
         ("kind", json!("Release")),

@@ -3,20 +3,30 @@
 //! In: a snapshot, the time, the policy. Out: at most one dependent action, and when to look again.
 //! Traffic comes first, then what must be remembered, then pods that start, then pods that end. A room for each concern:
 //! `traffic` (where the Services point), `candidate` (from wanted to switched), `bake` (watching it, and the way back),
-//! `workloads` (Deployments and their pods), `previews`, `operations` (what people ask) and `conditions` (what is said of it).
+//! `hooks` (what must run before), `gates` (what must be measured), `jobs` (what both may run), `workloads` (Deployments and their pods),
+//! `recreate` (what cannot run twice), `history` and `way_back` (what was released, and whether it can be returned to),
+//! `checks` (what is wrong with hooks and gates as they are written), `previews`, `operations` (what people ask) and `conditions` (what is said).
 
 mod bake;
 mod candidate;
+mod checks;
 mod conditions;
+mod gates;
+mod history;
+mod hooks;
+mod jobs;
 mod operations;
 mod previews;
+mod recreate;
 mod traffic;
+mod way_back;
 mod workloads;
 
 use bascule_crds::{Candidate, RejectReason, Rejection, ReleaseStatus};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    gate::Probe,
     mutant::{self, Mutant},
     observed::Observed,
     plan::{Next, Note, NoteKind, Plan, Policy, Read, Step},
@@ -32,7 +42,7 @@ pub const STATUS: &str = "status";
 pub fn decide(observed: &Observed, now: Timestamp, policy: &Policy) -> Plan {
     if observed.release.deleting {
         // Everything that is ours goes with the Release, by its owner references.
-        return Plan { next: Next::Rest, reads: Vec::new(), wake: None, notes: Vec::new() };
+        return Plan { next: Next::Rest, reads: Vec::new(), probes: Vec::new(), wake: None, notes: Vec::new() };
     }
     let mut decision = Decision::new(observed, now, policy);
     decision.consider();
@@ -68,6 +78,7 @@ struct Decision<'a> {
     /// Not yet: reason and message.
     waiting: Option<(&'static str, String)>,
     reads: Vec<Read>,
+    probes: Vec<Probe>,
     wake: Option<Timestamp>,
     traffic_notes: Vec<Note>,
     record_notes: Vec<Note>,
@@ -96,6 +107,7 @@ impl<'a> Decision<'a> {
             stalled: None,
             waiting: None,
             reads: Vec::new(),
+            probes: Vec::new(),
             wake: None,
             traffic_notes: Vec::new(),
             record_notes: Vec::new(),
@@ -106,8 +118,10 @@ impl<'a> Decision<'a> {
     fn consider(&mut self) {
         if let Ok(wanted) = &self.wanted {
             self.next.artifacts.clone_from(&wanted.artifacts);
+            self.next.configs.clone_from(&wanted.configs);
         }
         self.hear_operations();
+        self.hold_on();
         match &self.stored.candidate {
             None => self.resting(),
             Some(candidate) if candidate.step == bascule_crds::Step::Baking => self.baking(candidate),
@@ -117,6 +131,7 @@ impl<'a> Decision<'a> {
         self.keep_idle();
         self.keep_previews();
         self.answer_operations();
+        self.discard();
         self.say();
     }
 
@@ -155,7 +170,7 @@ impl<'a> Decision<'a> {
         };
         self.reads.sort();
         self.reads.dedup();
-        Plan { next, reads: self.reads, wake: self.wake, notes }
+        Plan { next, reads: self.reads, probes: self.probes, wake: self.wake, notes }
     }
 
     fn planned(&self) -> usize {
@@ -197,11 +212,24 @@ impl<'a> Decision<'a> {
             message: message.to_owned(),
             at: self.now,
         });
-        let surplus = self.next.rejected.len().saturating_sub(self.policy.keep_rejections);
-        self.next.rejected.drain(..surplus);
+        self.forget_rejections();
         self.next.candidate = None;
         self.must_record = true;
         self.record_notes.push(note(NoteKind::Rejected, format!("{} ({}): {message}", candidate.version, candidate.revision)));
+    }
+}
+
+impl Decision<'_> {
+    /// The oldest that nobody asks for by now: what the spec asks for, what was left, and what is kept to return to must not come back.
+    fn forget_rejections(&mut self) {
+        let asked = self.wanted.as_ref().ok().map(|wanted| wanted.revision.to_string());
+        let left = self.next.hold.as_ref().and_then(|hold| hold.left.clone());
+        while self.next.rejected.len() > self.policy.keep_rejections {
+            let last = self.next.rejected.len() - 1;
+            let matters = |revision: &String| [&asked, &left].contains(&&Some(revision.clone()));
+            let Some(oldest) = self.next.rejected[..last].iter().position(|it| !matters(&it.revision)) else { return };
+            self.next.rejected.remove(oldest);
+        }
     }
 }
 

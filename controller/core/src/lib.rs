@@ -4,8 +4,11 @@
 //! Never here: I/O, clocks, randomness, logging, a Kubernetes or AWS client.
 
 mod body;
+pub mod config;
 mod decide;
+pub mod gate;
 pub mod image;
+pub mod input;
 pub mod mutant;
 mod observed;
 mod plan;
@@ -15,8 +18,8 @@ mod variables;
 
 pub use decide::{STATUS, decide};
 pub use observed::{
-    Answer, Archive, Check, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Record, Refusal,
-    ReleaseView, ReplicaSet, Service, ServicePort, Sight, Trouble,
+    Answer, Archive, Check, Claim, Deployment, Endpoints, Image, Job, JobState, Observed, OperationView, Parameter, PodReport,
+    Record, Refusal, ReleaseView, ReplicaSet, Service, ServicePort, Sight, Trouble, WayBack,
 };
 pub use plan::{Next, Note, NoteKind, Plan, Policy, Read, ServiceWrite, Step};
 pub use revision::{Rendered, RenderedWorkload, Revision};

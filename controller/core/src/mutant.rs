@@ -41,11 +41,19 @@ pub enum Mutant {
     ApplyAgain,
     /// Traffic is recorded as moved before it is.
     RecordBeforeSwitch,
+    /// A Job that is gone is created again.
+    RunAgain,
+    /// The gates before the switch are not asked.
+    SkipGates,
+    /// A gate without an answer has passed.
+    NoDataIsGood,
+    /// What a person has returned from is not remembered.
+    ForgetRollback,
 }
 
 impl Mutant {
     /// Those that must be caught.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::SwitchBeforeReady,
         Self::UnknownIsEmpty,
         Self::ForgetRejection,
@@ -64,6 +72,10 @@ impl Mutant {
         Self::NeverLookTwice,
         Self::ApplyAgain,
         Self::RecordBeforeSwitch,
+        Self::RunAgain,
+        Self::SkipGates,
+        Self::NoDataIsGood,
+        Self::ForgetRollback,
     ];
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bascule_crds::{ArchiveRecord, EnvironmentSpec, OperationSpec, ReleaseSpec, ReleaseStatus, Track, names};
 use jiff::Timestamp;
 
-use crate::image::Reference;
+use crate::{config::ConfigName, gate::Samples, image::Reference, input::Input};
 
 /// Something that was seen, or the reason why it was not. Absence is a value (`Known(None)`); ignorance is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Observed {
     pub images: BTreeMap<String, Answer<Image>>,
     /// Answers of S3, by artifact name.
     pub archives: BTreeMap<String, Answer<Archive>>,
+    /// Hashes of the ConfigMaps and Secrets that [`crate::config::names`] asks for; None: there is no such object.
+    pub configs: BTreeMap<ConfigName, Answer<Option<String>>>,
     /// The architectures of the nodes, as in `amd64`.
     pub architectures: Sight<BTreeSet<String>>,
     /// The Deployments that carry this Release's label, by name.
@@ -50,6 +52,26 @@ pub struct Observed {
     pub endpoints: BTreeMap<String, Sight<Endpoints>>,
     /// Ready endpoints behind an unclaimed Service that are not ours, by Service name; asked for with [`crate::Read::Strangers`].
     pub strangers: BTreeMap<String, Sight<u32>>,
+    /// The Jobs that carry this Release's label, by name.
+    pub jobs: Sight<BTreeMap<String, Job>>,
+    /// Jobs that were looked for and are not there; asked for with [`crate::Read::Job`].
+    pub absent: BTreeSet<String>,
+    /// What the pods of Jobs that failed said last, by Job; asked for with [`crate::Read::Words`].
+    pub words: BTreeMap<String, String>,
+    /// What gates have measured so far.
+    pub samples: Vec<Samples>,
+    /// What revisions of the history were made from, by revision; asked for with [`crate::Read::Input`]. None: it is not there.
+    pub inputs: BTreeMap<String, Option<Input>>,
+    /// The revision whose input was stored last by this process.
+    pub stored: Option<String>,
+    /// Revisions whose input was deleted by this process.
+    pub discarded: BTreeSet<String>,
+    /// What was seen of the version to return to; asked for with [`crate::Read::WayBack`].
+    pub way_back: Option<WayBack>,
+    /// When this process began to look at Releases.
+    pub since: Timestamp,
+    /// Access modes of PersistentVolumeClaims, by name; asked for with [`crate::Read::Volume`]. None: there is no such claim.
+    pub volumes: BTreeMap<String, Option<Vec<String>>>,
     /// Operations on this Release, oldest first.
     pub operations: Vec<OperationView>,
     /// What the API server said to the last dry run.
@@ -165,6 +187,37 @@ pub struct ReplicaSet {
     pub observed: bool,
     /// Why it cannot make pods (quota, admission), in the words of the API server.
     pub failure: Option<String>,
+}
+
+/// What is read of a Job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub name: String,
+    pub uid: String,
+    /// The controller in its owner references.
+    pub owner: Option<String>,
+    /// It must have run before a version starts.
+    pub is_hook: bool,
+    pub state: JobState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    Running,
+    Succeeded,
+    /// Why, in the words of the Job controller.
+    Failed(String),
+}
+
+/// Whether everything is there that a version needs to run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayBack {
+    pub revision: String,
+    pub at: Timestamp,
+    /// What is not: one sentence each.
+    pub missing: Vec<String>,
+    /// What could not be looked at: one sentence each.
+    pub unseen: Vec<String>,
 }
 
 /// What is read of a Service.

@@ -6,7 +6,10 @@ use bascule_crds::{OperationOutcome, ReleaseStatus, Track, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::mutant::{self, Mutant};
+use crate::{
+    gate::Probe,
+    mutant::{self, Mutant},
+};
 
 /// The plan for one Release at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,8 @@ pub struct Plan {
     pub next: Next,
     /// Reads that the next decision needs; they change nothing.
     pub reads: Vec<Read>,
+    /// What is to be measured from now on; nothing else is.
+    pub probes: Vec<Probe>,
     /// Look again at this time, even if nothing happens.
     pub wake: Option<Timestamp>,
     /// What to tell people, once the action has succeeded.
@@ -44,6 +49,22 @@ pub enum Step {
     DryRun {
         revision: String,
         deployments: Vec<Value>,
+        jobs: Vec<Value>,
+    },
+    /// Create a Job; one of that name that is there already is the very same.
+    Run {
+        job: String,
+        body: Value,
+    },
+    /// Create the ControllerRevision that a revision can be made from again; one that is there already is the very same.
+    Store {
+        revision: String,
+        body: Value,
+    },
+    /// Delete one that nobody can return to any more.
+    Discard {
+        revision: String,
+        name: String,
     },
     /// Server-side apply of a whole Deployment. `body` carries the uid when the Deployment is known to exist.
     Apply {
@@ -103,6 +124,8 @@ impl Step {
     pub fn target(&self) -> String {
         match self {
             Self::DryRun { .. } => "dry-run".into(),
+            Self::Run { job, .. } => format!("job/{job}"),
+            Self::Store { revision, .. } | Self::Discard { revision, .. } => format!("revision/{revision}"),
             Self::Apply { deployment, .. } | Self::Scale { deployment, .. } | Self::DeleteDeployment { deployment, .. } => {
                 format!("deployment/{deployment}")
             }
@@ -169,6 +192,16 @@ pub enum Read {
     Strangers { service: String, selector: std::collections::BTreeMap<String, String> },
     /// Why pods of this revision are not ready.
     Pods { revision: String, track: Track },
+    /// Whether a Job that the watch does not show is really gone.
+    Job { job: String },
+    /// The last words of the pods of a Job that failed.
+    Words { job: String },
+    /// Whether everything is there that this revision needs to run again.
+    WayBack { revision: String, name: String },
+    /// How many may use a PersistentVolumeClaim.
+    Volume { claim: String },
+    /// What a revision was made from.
+    Input { revision: String, name: String },
 }
 
 impl Read {
@@ -178,6 +211,11 @@ impl Read {
             Self::Service(name) => format!("read/service/{name}"),
             Self::Strangers { service, .. } => format!("read/endpoints/{service}"),
             Self::Pods { revision, .. } => format!("read/pods/{revision}"),
+            Self::Job { job } => format!("read/job/{job}"),
+            Self::Words { job } => format!("read/words/{job}"),
+            Self::WayBack { revision, .. } => format!("read/way-back/{revision}"),
+            Self::Volume { claim } => format!("read/volume/{claim}"),
+            Self::Input { revision, .. } => format!("read/revision/{revision}"),
         }
     }
 }
@@ -192,6 +230,9 @@ pub struct Note {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteKind {
     Started,
+    /// A hook or a gate has come to an end.
+    HookDone,
+    GatePassed,
     Switched,
     Settled,
     Rejected,
@@ -234,6 +275,8 @@ pub struct Policy {
     pub look_for_service: jiff::SignedDuration,
     /// A refused template is tried again after this time: the reason may have been a quota or a policy.
     pub recheck: jiff::SignedDuration,
+    /// The version to return to is looked at again after this time.
+    pub look_back: jiff::SignedDuration,
     /// Rejections kept.
     pub keep_rejections: usize,
     /// Answered Operations kept for each Release.
@@ -249,6 +292,7 @@ impl Default for Policy {
             drain_bound: SignedDuration::from_secs(60),
             look_for_service: SignedDuration::from_secs(5),
             recheck: SignedDuration::from_secs(60),
+            look_back: SignedDuration::from_hours(6),
             keep_rejections: 10,
             keep_operations: 20,
         }

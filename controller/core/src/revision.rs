@@ -5,11 +5,13 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use bascule_crds::{ReleaseSpec, ResolvedArtifact, Track};
+use bascule_crds::{Candidate, ConfigRecord, ReleaseSpec, ResolvedArtifact, Track};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    config,
+    input::{Input, InputWorkload},
     observed::Observed,
     sources::{self, Report},
     variables::{Meaning, Variables, substitute},
@@ -20,14 +22,19 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// 27^10: a collision among a hundred thousand revisions of one Release is less likely than one in ten thousand.
 const LENGTH: usize = 10;
 
+/// Of any text: short enough for a name.
+pub(crate) fn short_hash(text: impl AsRef<[u8]>) -> String {
+    let hash = Sha256::digest(text);
+    hash.iter().take(LENGTH).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+}
+
 /// Names what runs: equal text after substitution, equal revision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(String);
 
 impl Revision {
     fn of(value: &Value) -> Self {
-        let hash = Sha256::digest(value.to_string());
-        Self(hash.iter().take(LENGTH).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect())
+        Self(short_hash(value.to_string()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -49,6 +56,8 @@ pub struct Rendered {
     pub version: String,
     pub artifacts: Vec<ResolvedArtifact>,
     pub workloads: Vec<RenderedWorkload>,
+    /// Where another content is another revision.
+    pub configs: Vec<ConfigRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,8 +90,60 @@ impl RenderedWorkload {
     }
 }
 
+impl Rendered {
+    /// What it was made from.
+    pub(crate) fn input(&self) -> Input {
+        let workloads: Vec<_> = self
+            .workloads
+            .iter()
+            .map(|workload| InputWorkload { name: workload.name.clone(), template: workload.source.clone() })
+            .collect();
+        let text = serde_json::to_string(&workloads).unwrap_or_default();
+        let named = |name: &str| text.contains(&format!("$({name})"));
+        let variables = self.workloads.first().into_iter().flat_map(|workload| workload.variables.iter());
+        let variables = variables.filter_map(|(name, meaning)| match meaning {
+            Meaning::Text(value) if named(name) && !OPEN.contains(&name.as_str()) => Some((name.clone(), value.clone())),
+            Meaning::Text(_) | Meaning::Missing(_) => None,
+        });
+        Input {
+            revision: self.revision.to_string(),
+            version: self.version.clone(),
+            artifacts: self.artifacts.clone(),
+            configs: self.configs.clone(),
+            variables: variables.collect(),
+            workloads,
+        }
+    }
+
+    /// Makes it again. None: it would not be the same.
+    pub(crate) fn again(input: &Input, spec: &ReleaseSpec) -> Option<Self> {
+        let mut variables: Variables =
+            input.variables.iter().map(|(name, value)| (name.clone(), Meaning::Text(value.clone()))).collect();
+        leave_open(&mut variables);
+        let variables = Arc::new(variables);
+        let own =
+            |name: &str| spec.workloads.iter().find(|workload| workload.name == name).and_then(|workload| workload.replicas);
+        let workloads = input.workloads.iter().map(|workload| {
+            Some(RenderedWorkload {
+                name: workload.name.clone(),
+                replicas: replicas(spec, own(&workload.name)),
+                template: substitute(&workload.template, "", &variables).ok()?,
+                source: workload.template.clone(),
+                variables: variables.clone(),
+            })
+        });
+        let workloads = workloads.collect::<Option<Vec<_>>>()?;
+        let configs = input.configs.clone();
+        let revision = revision(&workloads, &configs);
+        let same = revision.as_str() == input.revision;
+        same.then(|| Self { revision, version: input.version.clone(), artifacts: input.artifacts.clone(), workloads, configs })
+    }
+}
+
 const TRACK_VARIABLE: &str = "release.track";
 const REVISION_VARIABLE: &str = "release.revision";
+const POD_HASH_VARIABLE: &str = "release.podHash";
+const OPEN: [&str; 2] = [TRACK_VARIABLE, REVISION_VARIABLE];
 
 /// Why there is nothing to run yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,9 +174,10 @@ pub(crate) fn render(observed: &Observed, report: &mut Report) -> Result<Rendere
             variables: variables.clone(),
         });
     }
-    let revision = revision(&workloads);
+    let configs = config::resolve(observed, workloads.iter().map(|workload| &workload.template), report)?;
+    let revision = revision(&workloads, &configs);
     let version = version(&artifacts, &revision);
-    Ok(Rendered { revision, version, artifacts, workloads })
+    Ok(Rendered { revision, version, artifacts, workloads, configs })
 }
 
 /// Replicas of a workload, by the rule in the CRD.
@@ -123,10 +185,22 @@ fn replicas(spec: &ReleaseSpec, own: Option<i32>) -> i32 {
     own.or(spec.replicas).unwrap_or(1)
 }
 
-fn revision(workloads: &[RenderedWorkload]) -> Revision {
+/// Pod templates as they will be, as far as that is known.
+pub(crate) fn templates(observed: &Observed) -> Result<Vec<Value>, Blocked> {
+    let artifacts = sources::resolve(observed, &mut Report::default())?;
+    let variables = variables(observed, &artifacts)?;
+    let templates = observed.release.spec.workloads.iter().map(|workload| substitute(&workload.template, "", &variables));
+    templates.collect::<Result<_, _>>().map_err(|error| Blocked::Invalid("SpecInvalid", error.to_string()))
+}
+
+fn revision(workloads: &[RenderedWorkload], configs: &[ConfigRecord]) -> Revision {
     // Sorted by name: the order in which workloads are written means nothing.
     let templates: BTreeMap<_, _> = workloads.iter().map(|workload| (&workload.name, &workload.template)).collect();
-    Revision::of(&json!({ "workloads": templates }))
+    let mut made_of = json!({ "workloads": templates });
+    if !configs.is_empty() {
+        made_of["configs"] = json!(config::hashes(configs));
+    }
+    Revision::of(&made_of)
 }
 
 /// Tags as people know them; else the beginning of the digest; else the revision. Of an archive the commit, else its name.
@@ -149,12 +223,37 @@ fn version(artifacts: &[ResolvedArtifact], revision: &Revision) -> String {
     if names.is_empty() { revision.to_string() } else { names.join(",") }
 }
 
-fn variables(observed: &Observed, artifacts: &[ResolvedArtifact]) -> Result<Variables, Blocked> {
-    let mut variables = sources::variables(&observed.release, &observed.environment)?;
-    // Open until a track is chosen; the revision is the hash of everything else.
-    for open in [TRACK_VARIABLE, REVISION_VARIABLE] {
+/// Open until a track is chosen; the revision is the hash of everything else.
+fn leave_open(variables: &mut Variables) {
+    for open in OPEN {
         variables.insert(open.into(), Meaning::Text(format!("$({open})")));
     }
+}
+
+/// All names that hooks and gates may use, for a look at whether they are right: what the candidate decides is left open.
+pub(crate) fn open_variables(observed: &Observed, artifacts: &[ResolvedArtifact]) -> Result<Variables, Blocked> {
+    let mut variables = variables(observed, artifacts)?;
+    variables.insert(POD_HASH_VARIABLE.into(), Meaning::Text(String::new()));
+    Ok(variables)
+}
+
+/// What the names in hooks and gates of this candidate stand for.
+pub(crate) fn variables_of(observed: &Observed, candidate: &Candidate, pod_hash: &str) -> Result<Variables, String> {
+    let mut variables = variables(observed, &candidate.artifacts).map_err(|blocked| match blocked {
+        Blocked::Waiting(why) | Blocked::Unresolved(_, why) | Blocked::Invalid(_, why) => why,
+    })?;
+    let own = [
+        (TRACK_VARIABLE, candidate.track.as_str()),
+        (REVISION_VARIABLE, candidate.revision.as_str()),
+        (POD_HASH_VARIABLE, pod_hash),
+    ];
+    variables.extend(own.map(|(name, value)| (name.to_owned(), Meaning::Text(value.to_owned()))));
+    Ok(variables)
+}
+
+fn variables(observed: &Observed, artifacts: &[ResolvedArtifact]) -> Result<Variables, Blocked> {
+    let mut variables = sources::variables(&observed.release, &observed.environment)?;
+    leave_open(&mut variables);
     for artifact in artifacts {
         for (field, value, missing) in fields(artifact) {
             let meaning = value.map_or_else(|| Meaning::Missing(missing.to_owned()), Meaning::Text);

@@ -54,7 +54,7 @@ pub(crate) fn substitute(value: &Value, path: &str, variables: &Variables) -> Re
     })
 }
 
-fn substitute_text(text: &str, path: &str, variables: &Variables) -> Result<String, VariableError> {
+pub(crate) fn substitute_text(text: &str, path: &str, variables: &Variables) -> Result<String, VariableError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('$') {

@@ -4,7 +4,7 @@
 //! The schema of the API server refuses most of this. The core does not rely on it: it may be older or newer than the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{
     Check, Claim, Deployment, Endpoints, Next, Observed, OperationView, Plan, Policy, Record, ReleaseView, ReplicaSet, Service,
@@ -87,6 +87,17 @@ fn observed(spec: &Value, status: ReleaseStatus) -> Observed {
         strangers: services.keys().map(|name| (name.clone(), Sight::Known(0))).collect(),
         services,
         operations: Vec::new(),
+        jobs: Sight::Known(BTreeMap::new()),
+        absent: BTreeSet::new(),
+        words: BTreeMap::new(),
+        samples: Vec::new(),
+        volumes: BTreeMap::new(),
+        configs: BTreeMap::new(),
+        way_back: None,
+        since: now(),
+        inputs: BTreeMap::new(),
+        stored: None,
+        discarded: BTreeSet::new(),
         check: None,
         pods: None,
         troubles: Vec::new(),

@@ -31,11 +31,25 @@ impl Cache {
             parameters: BTreeMap::new(),
             images: BTreeMap::new(),
             archives: BTreeMap::new(),
+            configs: BTreeMap::new(),
             architectures: known(self.nodes.synced(), || self.architectures()),
             deployments: known(self.deployments.synced(), || self.deployments_of(key)),
             replica_sets: known(self.replica_sets.synced(), || {
                 self.replica_sets.of_release(&key.namespace, &key.name).map(|(_, set)| set.clone()).collect()
             }),
+            jobs: known(self.jobs.synced(), || {
+                self.jobs.of_release(&key.namespace, &key.name).map(|(name, job)| (name.to_owned(), job.clone())).collect()
+            }),
+            way_back: memory.way_back.clone(),
+            since: self.since,
+            volumes: memory.volumes.clone(),
+            absent: memory.absent_jobs.clone(),
+            words: memory.words.clone(),
+            inputs: memory.inputs.clone(),
+            stored: memory.stored.clone(),
+            discarded: memory.discarded.clone(),
+            // The gates are asked by the worker, like the sources.
+            samples: Vec::new(),
             services,
             endpoints,
             strangers: memory

@@ -8,11 +8,11 @@ use bascule_crds::{Track, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{ContainerStatus, Event, Pod},
+    api::core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod},
 };
 use kube::{
     Api, Resource,
-    api::{ListParams, ObjectList},
+    api::{ListParams, LogParams, ObjectList},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -24,12 +24,15 @@ use crate::{
     shell::Shell,
     watch::{
         kept::SlimRelease,
-        kinds::{SlimDeployment, SlimReplicaSet, SlimService, SlimSlice},
+        kinds::{SlimDeployment, SlimJob, SlimReplicaSet, SlimRevision, SlimService, SlimSlice},
     },
 };
 
 /// Different sentences in one report.
 const SENTENCES: usize = 3;
+/// Of what a Job has printed so much is shown.
+const LAST_LINES: i64 = 5;
+const LAST_BYTES: i64 = 2_048;
 /// Events of one pod and one reason: the kubelet counts up the same ones, so there are few.
 const EVENTS: u32 = 50;
 
@@ -50,6 +53,27 @@ pub(super) async fn read(shell: &Arc<Shell>, key: &Key, observed: &Observed, rea
             }
             let count = reader.strangers(observed, service, selector).await?;
             shell.cache().saw_strangers(key, service, count, shell.clock.now());
+        }
+        Read::Job { job } => {
+            let found = reader.get::<SlimJob>(job).await?;
+            shell.cache().saw_job(key, job, found.as_ref());
+        }
+        Read::Words { job } => {
+            let words = reader.last_words(job).await?;
+            shell.cache().heard(key, job, words);
+        }
+        Read::Volume { claim } => {
+            let found = reader.get::<PersistentVolumeClaim>(claim).await?;
+            let modes = found.map(|found| found.spec.and_then(|spec| spec.access_modes).unwrap_or_default());
+            shell.cache().saw_volume(key, claim, modes);
+        }
+        Read::WayBack { revision, name } => {
+            let seen = super::way_back::look(shell, key, observed, revision, name).await?;
+            shell.cache().saw_way_back(key, seen);
+        }
+        Read::Input { revision, name } => {
+            let found = reader.get::<SlimRevision>(name).await?;
+            shell.cache().saw_input(key, revision, found.and_then(|found| found.input(&observed.release.uid)));
         }
         Read::Pods { revision, track } => {
             let reasons = reader.reasons(revision, *track).await?;
@@ -97,6 +121,10 @@ pub(super) async fn object(shell: &Arc<Shell>, key: &Key, object: &Object) -> Re
             Some(found) => shell.cache().show_deployment(&found, false),
             None => shell.cache().drop_deployment(&key.namespace, deployment),
         },
+        Object::Job(job) => {
+            let found = reader.get::<SlimJob>(job).await?;
+            shell.cache().saw_job(key, job, found.as_ref());
+        }
         Object::Service(service) => {
             let found = reader.get::<SlimService>(service).await?;
             let mut cache = shell.cache();
@@ -199,6 +227,40 @@ impl Reader<'_> {
             more => format!("{workload}, {more} pods: {sentence}"),
         });
         Ok(counted.collect())
+    }
+
+    /// How the pod of a Job ended, in its own words: exit code, termination message, and the end of what it has printed.
+    async fn last_words(&self, job: &str) -> Result<String, Fault> {
+        let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}")).limit(EVENTS);
+        let mut pods = self.list::<Pod>(&of_job).await?.items;
+        pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        let Some(pod) = pods.last() else { return Ok(String::new()) };
+        let mut said: Vec<String> = pod_says(pod).into_iter().collect();
+        said.extend(self.last_lines(pod).await);
+        Ok(one_line(&said.join("; ")))
+    }
+
+    /// None: it has printed nothing, or its log may not be read.
+    async fn last_lines(&self, pod: &Pod) -> Option<String> {
+        let statuses = pod
+            .status
+            .iter()
+            .flat_map(|status| status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()));
+        let failed = |it: &&ContainerStatus| {
+            it.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code != 0)
+        };
+        let container = statuses.into_iter().find(failed)?.name.clone();
+        let parameters = LogParams {
+            container: Some(container),
+            tail_lines: Some(LAST_LINES),
+            limit_bytes: Some(LAST_BYTES),
+            ..LogParams::default()
+        };
+        let name = pod.metadata.name.as_deref()?;
+        let text = self.api::<Pod>().logs(name, &parameters).await.map_err(Fault::of);
+        self.count("logs", text.as_ref().err());
+        let lines: Vec<_> = text.ok()?.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        (!lines.is_empty()).then(|| format!("last lines: {}", lines.join(" | ")))
     }
 
     async fn probe(&self, pod: &Pod) -> Result<Option<String>, Fault> {

@@ -11,7 +11,7 @@ use bascule_crds::{ReleaseStatus, names};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use crate::{
     shell::Shell,
     watch::{
         kept::{SlimOperation, SlimRelease},
-        kinds::{SlimDeployment, SlimService},
+        kinds::{SlimDeployment, SlimJob, SlimRevision, SlimService},
     },
 };
 
@@ -32,6 +32,9 @@ use crate::{
 pub(crate) fn describe(step: &Step) -> String {
     match step {
         Step::DryRun { .. } => "check the Deployments with the API server".into(),
+        Step::Run { job, .. } => format!("create Job {job}"),
+        Step::Store { revision, .. } => format!("store what {revision} is made from"),
+        Step::Discard { name, .. } => format!("delete ControllerRevision {name}"),
         Step::Apply { deployment, .. } => format!("apply Deployment {deployment}"),
         Step::Scale { deployment, replicas, .. } => format!("scale Deployment {deployment} to {replicas}"),
         Step::DeleteDeployment { deployment, .. } => format!("delete Deployment {deployment}"),
@@ -54,14 +57,19 @@ pub(super) fn object(step: &Step) -> Option<Object> {
         Step::Select { service, .. } | Step::Preview { service, .. } | Step::DeletePreview { service, .. } => {
             Some(Object::Service(service.clone()))
         }
-        Step::DryRun { .. } | Step::Answer { .. } | Step::Prune { .. } => None,
+        Step::Run { job, .. } => Some(Object::Job(job.clone())),
+        // What stands under the name of a revision is what it is made from, whoever has put it there.
+        Step::DryRun { .. } | Step::Store { .. } | Step::Discard { .. } | Step::Answer { .. } | Step::Prune { .. } => None,
     }
 }
 
 pub(super) async fn step(shell: &Arc<Shell>, term: Term, key: &Key, observed: &Observed, step: Step) -> Result<(), Fault> {
     let writer = Writer { shell, term, key };
     match step {
-        Step::DryRun { revision, deployments } => writer.dry_run(observed, revision, deployments).await,
+        Step::DryRun { revision, deployments, jobs } => writer.dry_run(observed, revision, deployments, jobs).await,
+        Step::Run { job, body } => writer.run(&job, &body).await,
+        Step::Store { revision, body } => writer.store(observed, &revision, &body).await,
+        Step::Discard { revision, name } => writer.discard(observed, &revision, &name).await,
         Step::Apply { deployment, body } => writer.apply(observed, &deployment, &body).await,
         Step::Scale { deployment, uid, resource_version, replicas } => {
             let mut body = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
@@ -263,6 +271,74 @@ impl Writer<'_> {
         Err(Fault::Behind)
     }
 
+    /// Creates a Job. One of that name that is there already is the very same: its name says which attempt it is.
+    async fn run(&self, name: &str, body: &Value) -> Result<(), Fault> {
+        match self.create::<SlimJob>(body, false).await {
+            Ok(job) => {
+                self.shell.cache().saw_job(self.key, name, Some(&job));
+                Ok(())
+            }
+            Err(Fault::Behind) => {
+                let found = self.api::<SlimJob>().get_opt(name).await.map_err(Fault::of);
+                let found = counted(self.shell, "get", found).await?;
+                self.shell.cache().saw_job(self.key, name, found.as_ref());
+                Ok(())
+            }
+            Err(fault) => doubtful(self.shell, self.key, Err(fault), Object::Job(name.to_owned())),
+        }
+    }
+
+    /// Creates the ControllerRevision. Nobody can change one, so what is there already under our Release is the same.
+    async fn store(&self, observed: &Observed, revision: &str, body: &Value) -> Result<(), Fault> {
+        match self.create::<SlimRevision>(body, false).await {
+            Ok(_) => {}
+            Err(Fault::Behind) => {
+                let name = body["metadata"]["name"].as_str().unwrap_or_default();
+                let found = self.api::<SlimRevision>().get_opt(name).await.map_err(Fault::of);
+                let found = counted(self.shell, "get", found).await?;
+                // Of a Release of the same name that is gone: Kubernetes removes it.
+                if !found.is_some_and(|found| found.is_of(&observed.release.uid)) {
+                    return Err(Fault::Other(format!("ControllerRevision {name} exists and is not of this Release")));
+                }
+            }
+            Err(fault) => return Err(fault),
+        }
+        self.shell.cache().stored(self.key, revision);
+        Ok(())
+    }
+
+    /// What is deleted was read right before, and is ours.
+    async fn discard(&self, observed: &Observed, revision: &str, name: &str) -> Result<(), Fault> {
+        let found = self.api::<SlimRevision>().get_opt(name).await.map_err(Fault::of);
+        let found = counted(self.shell, "get", found).await?.filter(|found| found.is_of(&observed.release.uid));
+        if let Some(found) = found {
+            let uid = found.metadata.uid.clone().unwrap_or_default();
+            match self.delete::<SlimRevision>(name, &uid, found.metadata.resource_version.clone()).await {
+                // Somebody else was faster.
+                Ok(()) | Err(Fault::Behind) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.shell.cache().discarded(self.key, revision);
+        Ok(())
+    }
+
+    /// POST: unlike an apply it never changes what is there.
+    async fn create<K>(&self, body: &Value, dry_run: bool) -> Result<K, Fault>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let resource = ApiResource::erase::<K>(&K::DynamicType::default());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.shell.client.clone(), &self.key.namespace, &resource);
+        let parameters = PostParams { dry_run, field_manager: Some(names::FIELD_MANAGER.to_owned()) };
+        let object: DynamicObject = serde_json::from_value(body.clone()).map_err(|error| Fault::Other(error.to_string()))?;
+        let reply = self.shell.gate.send(self.term, api.create(&parameters, &object)).await;
+        let reply = counted(self.shell, if dry_run { "dry-run" } else { "create" }, reply).await?;
+        let reply = serde_json::to_value(reply).and_then(serde_json::from_value);
+        reply.map_err(|error| Fault::Other(error.to_string()))
+    }
+
     fn taken(&self, body: &Value) -> Refusal {
         let name = body["metadata"]["name"].as_str().unwrap_or_default();
         let workload = body["metadata"]["labels"][names::WORKLOAD].as_str().unwrap_or_default();
@@ -273,8 +349,25 @@ impl Writer<'_> {
     }
 
     /// Asks the server about every Deployment of a revision before any of them exists.
-    async fn dry_run(&self, observed: &Observed, revision: String, deployments: Vec<Value>) -> Result<(), Fault> {
+    async fn dry_run(
+        &self,
+        observed: &Observed,
+        revision: String,
+        deployments: Vec<Value>,
+        jobs: Vec<Value>,
+    ) -> Result<(), Fault> {
         let mut refusal = None;
+        for body in &jobs {
+            match self.create::<SlimJob>(body, true).await {
+                Ok(_) | Err(Fault::Behind) => {}
+                Err(Fault::Refused { message, .. }) => {
+                    refusal = Some(Refusal::Invalid(readable_job(&message, body)));
+                    break;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        let deployments = if refusal.is_some() { Vec::new() } else { deployments };
         for body in &deployments {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
             let mut parameters = parameters(true);
@@ -348,6 +441,18 @@ fn readable(message: &str, body: &Value) -> String {
     let path = format!("spec.workloads[{workload}].template.");
     // Typed errors write `.spec.template.spec…`.
     one_line(&shorter.trim_start_matches('.').replace(" .spec.template.", " spec.template.").replace("spec.template.", &path))
+}
+
+/// The same for a Job: it carries the field that it comes from.
+fn readable_job(message: &str, body: &Value) -> String {
+    let field = body["metadata"]["annotations"][names::FIELD].as_str().unwrap_or_default();
+    let name = body["metadata"]["name"].as_str().unwrap_or_default();
+    let shorter = message.replace(&format!("Job.batch \"{name}\" is invalid: "), "");
+    let shorter = match shorter.split_once(": ") {
+        Some((head, rest)) if head.starts_with("Job in version") => rest.to_owned(),
+        _ => shorter,
+    };
+    one_line(&shorter.replace("spec.template.", &format!("{field}.")))
 }
 
 #[cfg(test)]

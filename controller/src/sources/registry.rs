@@ -165,6 +165,11 @@ impl Question {
     }
 }
 
+/// It is one of AWS' registries.
+pub(crate) fn is_ecr(registry: &str) -> bool {
+    ecr::region(registry).is_some()
+}
+
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}:{}", self.registry, self.repository, self.tag)

@@ -54,6 +54,13 @@ fn deployment() -> Value {
     json!({"metadata": metadata("web-blue", &json!({})), "spec": {"replicas": 2, "template": {}}, "status": {"replicas": 2}})
 }
 
+fn job() -> Value {
+    json!({
+        "metadata": {"name": "web-migrate-x", "namespace": "shop", "uid": "j", "labels": {"bascule.dev/release": "web", "bascule.dev/job": "hook"}},
+        "status": {"conditions": [{"type": "Complete", "status": "True", "reason": "CompletionsReached", "message": ""}]},
+    })
+}
+
 fn replica_set() -> Value {
     json!({
         "metadata": metadata("web-blue-1", &json!({})), "spec": {"replicas": 2},
@@ -161,7 +168,7 @@ fn plan(cache: &Cache, namespace: &str) -> Option<bascule_core::Plan> {
 
 /// Two Releases that are in order, and everything of theirs.
 fn cache() -> Cache {
-    let mut cache = Cache::new(1);
+    let mut cache = Cache::new(1, jiff::Timestamp::UNIX_EPOCH);
     macro_rules! list {
         ($($kept:expr, $($object:expr),*;)*) => {$(
             ($kept.table)(&mut cache).begin();
@@ -183,6 +190,7 @@ fn cache() -> Cache {
         OPERATIONS, operation();
         DEPLOYMENTS, deployment();
         REPLICA_SETS, replica_set();
+        JOBS, job();
         SERVICES, service();
         SLICES, slice();
         NAMESPACES, namespace(CALM), namespace(WILD);

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn an_operation_of_a_later_version_is_left_alone() {
         let operation = |kind: &str| json!({"metadata": {"name": "o", "uid": "u"}, "spec": {"release": "web", "type": kind}});
-        assert!(serde_json::from_value::<SlimOperation>(operation("Rollback")).unwrap().view().is_err());
+        assert!(serde_json::from_value::<SlimOperation>(operation("Promote")).unwrap().view().is_err());
         let known = serde_json::from_value::<SlimOperation>(operation("Abort")).unwrap().view().unwrap();
         assert!(!known.answered);
     }

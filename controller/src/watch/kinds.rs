@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use bascule_core::{Deployment, Record, ReplicaSet, Service, ServicePort};
+use bascule_core::{Deployment, Job, JobState, Record, ReplicaSet, Service, ServicePort, input::Input};
 use bascule_crds::{Track, names};
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment as FullDeployment, ReplicaSet as FullReplicaSet},
+        apps::v1::{ControllerRevision as FullRevision, Deployment as FullDeployment, ReplicaSet as FullReplicaSet},
+        batch::v1::Job as FullJob,
         core::v1::Service as FullService,
         discovery::v1::EndpointSlice as FullSlice,
     },
@@ -103,6 +104,53 @@ struct ReplicaSetCondition {
 }
 
 #[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "FullJob")]
+pub(crate) struct SlimJob {
+    #[serde(deserialize_with = "slim")]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "lenient_fields")]
+    status: JobStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct JobStatus {
+    #[serde(deserialize_with = "lenient_list")]
+    conditions: Vec<JobCondition>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct JobCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    reason: String,
+    message: String,
+}
+
+/// What a revision was made from; never watched.
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "FullRevision")]
+pub(crate) struct SlimRevision {
+    #[serde(deserialize_with = "slim")]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    data: serde_json::Value,
+}
+
+impl SlimRevision {
+    pub(crate) fn is_of(&self, release: &str) -> bool {
+        owner(&self.metadata).as_deref() == Some(release)
+    }
+
+    /// None: it is none of ours, or cannot be read.
+    pub(crate) fn input(&self, release: &str) -> Option<Input> {
+        self.is_of(release).then(|| Input::deserialize(&self.data).ok()).flatten()
+    }
+}
+
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "FullService")]
 pub(crate) struct SlimService {
     #[serde(deserialize_with = "slim")]
@@ -174,6 +222,26 @@ impl SlimDeployment {
             replicas: self.spec.replicas.unwrap_or(1),
             deleting: meta.deletion_timestamp.is_some(),
             confirmed: None,
+        }
+    }
+}
+
+impl SlimJob {
+    pub(crate) fn view(&self) -> Job {
+        let meta = &self.metadata;
+        let is = |kind: &str| self.status.conditions.iter().find(|it| it.kind == kind && it.status == "True");
+        // A Job that is to fail is over for us only when its pods are: both conditions come, one after the other.
+        let state = match (is("Complete"), is("Failed")) {
+            (Some(_), _) => JobState::Succeeded,
+            (None, Some(failed)) => JobState::Failed(format!("{}: {}", failed.reason, failed.message)),
+            (None, None) => JobState::Running,
+        };
+        Job {
+            name: self.name_any(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            owner: owner(meta),
+            is_hook: label(meta, names::JOB) == "hook",
+            state,
         }
     }
 }

@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{
-    Check, Claim, Deployment, Endpoints, Next, Observed, OperationView, Plan, PodReport, Policy, Read, Record, Refusal,
-    ReleaseView, ReplicaSet, Service, ServicePort, ServiceWrite, Sight, Step, decide,
+    Answer, Check, Claim, Deployment, Endpoints, Job, JobState, Next, Observed, OperationView, Plan, PodReport, Policy, Read,
+    Record, Refusal, ReleaseView, ReplicaSet, Service, ServicePort, ServiceWrite, Sight, Step, WayBack, config, decide,
+    gate::{Probe, Samples, Verdict},
+    input::Input,
 };
 use bascule_crds::{ConditionStatus, ConditionType, ReleaseSpec, ReleaseStatus, Track, names};
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +38,22 @@ pub(crate) struct Walk {
     check: Option<Check>,
     pods: Option<PodReport>,
     looked: BTreeSet<String>,
+    /// Jobs succeed at once, and every gate is told that all is well.
+    jobs: BTreeMap<String, Job>,
+    samples: Vec<Samples>,
+    revisions: BTreeMap<String, Value>,
+    read: ReadOnce,
     version: u64,
+}
+
+/// What was read, and nothing tells when it changes.
+#[derive(Clone, Debug, Default)]
+struct ReadOnce {
+    inputs: BTreeMap<String, Option<Input>>,
+    volumes: BTreeMap<String, Option<Vec<String>>>,
+    way_back: Option<WayBack>,
+    stored: Option<String>,
+    discarded: BTreeSet<String>,
 }
 
 impl Walk {
@@ -63,6 +80,10 @@ impl Walk {
             check: None,
             pods: None,
             looked: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            samples: Vec::new(),
+            revisions: BTreeMap::new(),
+            read: ReadOnce::default(),
             version: 1,
         };
         let named: Vec<String> = walk.release.spec.services.iter().map(|service| service.name.clone()).collect();
@@ -117,13 +138,24 @@ impl Walk {
         for service in self.services.values().filter(|service| service.labelled) {
             services.insert(service.name.clone(), Sight::Known(Some(service.clone())));
         }
-        Observed {
+        let mut observed = Observed {
             release: self.release.clone(),
             environment: Sight::Known(Claim::Of { name: "staging".into(), spec: Box::default() }),
             parameters: BTreeMap::new(),
             images: BTreeMap::new(),
             archives: BTreeMap::new(),
             architectures: Sight::Unknown("not seen".into()),
+            configs: BTreeMap::new(),
+            jobs: Sight::Known(self.jobs.clone()),
+            absent: BTreeSet::new(),
+            words: BTreeMap::new(),
+            samples: self.samples.clone(),
+            inputs: self.read.inputs.clone(),
+            stored: self.read.stored.clone(),
+            discarded: self.read.discarded.clone(),
+            way_back: self.read.way_back.clone(),
+            since: self.now,
+            volumes: self.read.volumes.clone(),
             deployments: Sight::Known(self.deployments.clone()),
             replica_sets: Sight::Known(self.replica_sets.clone()),
             endpoints: services.keys().map(|name| (name.clone(), Sight::Known(Endpoints::default()))).collect(),
@@ -133,7 +165,10 @@ impl Walk {
             check: self.check.clone(),
             pods: self.pods.clone(),
             troubles: Vec::new(),
-        }
+        };
+        let known = |name| (name, Answer::Known(Some("1".to_owned())));
+        observed.configs = config::names(&observed).into_iter().map(known).collect();
+        observed
     }
 
     /// Decides until there is nothing to do now, and says when to look again.
@@ -167,6 +202,9 @@ impl Walk {
             assert!(!note.message.is_empty());
         }
         let learned = plan.reads.iter().filter(|read| self.read(read)).count() > 0;
+        let samples: Vec<_> = plan.probes.iter().map(|probe| well(probe, self.now)).collect();
+        let learned = learned || samples != self.samples;
+        self.samples = samples;
         match plan.next.clone() {
             Next::Rest => {}
             Next::Act(steps) => steps.into_iter().for_each(|step| self.act(step)),
@@ -178,7 +216,16 @@ impl Walk {
     fn read(&mut self, read: &Read) -> bool {
         match read {
             Read::Service(name) => self.looked.insert(name.clone()),
-            Read::Strangers { .. } => false,
+            Read::Strangers { .. } | Read::Job { .. } | Read::Words { .. } => false,
+            Read::Input { revision, name } => {
+                let input = self.revisions.get(name).and_then(|data| serde_json::from_value(data.clone()).ok());
+                self.read.inputs.insert(revision.clone(), input).is_none()
+            }
+            Read::WayBack { revision, .. } => {
+                let seen = WayBack { revision: revision.clone(), at: self.now, missing: Vec::new(), unseen: Vec::new() };
+                self.read.way_back.replace(seen.clone()) != Some(seen)
+            }
+            Read::Volume { claim } => self.read.volumes.insert(claim.clone(), Some(vec!["ReadWriteMany".into()])).is_none(),
             Read::Pods { revision, .. } => {
                 let reasons = vec!["container web: exit code 1".to_owned()];
                 let report = PodReport { revision: revision.clone(), at: self.now, reasons };
@@ -204,10 +251,28 @@ impl Walk {
     fn act(&mut self, step: Step) {
         assert!(!step.target().is_empty());
         match step {
-            Step::DryRun { revision, deployments } => {
-                let refusal = deployments.iter().find_map(refused);
+            Step::DryRun { revision, deployments, jobs } => {
+                let refusal = deployments.iter().chain(&jobs).find_map(refused);
                 self.asked = deployments;
                 self.check = Some(Check { revision, at: self.now, refusal });
+            }
+            Step::Run { job, body } => {
+                let view = Job {
+                    name: job.clone(),
+                    uid: format!("{job}-uid"),
+                    owner: Some(self.release.uid.clone()),
+                    is_hook: text(&body, "/metadata/labels/bascule.dev~1job") == "hook",
+                    state: JobState::Succeeded,
+                };
+                assert!(self.jobs.insert(job.clone(), view).is_none(), "{job} runs twice");
+            }
+            Step::Store { revision, body } => {
+                self.revisions.insert(text(&body, "/metadata/name"), body["data"].clone());
+                self.read.stored = Some(revision);
+            }
+            Step::Discard { revision, name } => {
+                self.revisions.remove(&name);
+                self.read.discarded.insert(revision);
             }
             Step::Apply { deployment, body } => self.apply(&deployment, &body),
             Step::Scale { deployment, uid, resource_version, replicas } => {
@@ -383,6 +448,11 @@ fn text(body: &Value, pointer: &str) -> String {
 }
 
 /// What every API server refuses about a Deployment, in few words.
+/// As many good samples as anybody can ask for.
+fn well(probe: &Probe, at: Timestamp) -> Samples {
+    Samples { id: probe.id.clone(), passes: u32::MAX, failures: 0, last: Verdict::Pass, at }
+}
+
 fn refused(body: &Value) -> Option<Refusal> {
     let invalid = |why: &str| Some(Refusal::Invalid(format!("spec.{why}")));
     if body["spec"]["replicas"].as_i64().is_none_or(|replicas| replicas < 0) {

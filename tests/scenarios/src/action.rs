@@ -31,13 +31,15 @@ pub enum Action {
     Delete(Delete),
     /// Fate has it in for the pods of a version.
     KillPods(KillPods),
+    /// What a gate is told from now on; in the simulation only.
+    Measure(Measure),
     Controller(Controller),
 }
 
 impl Action {
     /// Whether [`crate::Author::calls`] knows it; the rest is the stage's.
     pub fn is_a_call(&self) -> bool {
-        !matches!(self, Self::KillPods(_) | Self::Controller(_))
+        !matches!(self, Self::KillPods(_) | Self::Measure(_) | Self::Controller(_))
     }
 }
 
@@ -211,6 +213,23 @@ pub struct KillPods {
     /// They are deleted, and others come in their place; else they are unready for good.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deleted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Measure {
+    /// Its name.
+    pub gate: String,
+    pub says: Says,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Says {
+    Good,
+    Bad,
+    /// No data, no answer.
+    Nothing,
 }
 
 /// What happens to the process.

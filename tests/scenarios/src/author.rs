@@ -76,7 +76,7 @@ impl Author {
             Action::Delete(Delete { kind, name, propagation }) => {
                 vec![Call::new("DELETE", self.path(kind, name)?).query("propagationPolicy", &format!("{propagation:?}"))]
             }
-            Action::KillPods(_) | Action::Controller(_) => bail!("{action:?} is no API call"),
+            Action::KillPods(_) | Action::Measure(_) | Action::Controller(_) => bail!("{action:?} is no API call"),
         })
     }
 

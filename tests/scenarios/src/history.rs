@@ -91,7 +91,7 @@ impl History {
 /// A write of the controller in short words; none for a read.
 ///
 /// `dry-run web-green`, `apply web-green`, `scale web-blue 0`, `delete web-blue`, `route web green`, `select web green`,
-/// `preview web-preview`, `status` (of the Release), `answer op-001`, `prune op-001`, `event Rejected`.
+/// `preview web-preview`, `run web-migrate-…`, `store web-…`, `status` (of the Release), `answer op-001`, `prune op-001`, `event Rejected`.
 pub fn words(call: &Call) -> Option<String> {
     if call.method == "GET" {
         return None;
@@ -113,6 +113,9 @@ pub fn words(call: &Call) -> Option<String> {
         ("services", _, _) if !text("/metadata/labels/bascule.dev~1preview-of").is_empty() => format!("preview {name}"),
         ("services", _, _) if applied => format!("route {name} {}", text("/metadata/annotations/bascule.dev~1track")),
         ("services", _, _) => format!("select {name} {}", text("/spec/selector/bascule.dev~1track")),
+        ("jobs", "POST", _) if call.query.contains_key("dryRun") => format!("dry-run job {}", text("/metadata/name")),
+        ("jobs", "POST", _) => format!("run {}", text("/metadata/name")),
+        ("controllerrevisions", "POST", _) => format!("store {}", text("/metadata/name")),
         ("releases", _, "status") => "status".to_owned(),
         ("operations", _, "status") => format!("answer {name}"),
         ("events", _, _) => format!("event {}", text("/reason")),

@@ -17,7 +17,9 @@ mod sight;
 mod stage;
 mod stories;
 
-pub use action::{Action, Controller, Delete, Edit, Hand, How, KillPods, Operate, Pods, Propagation, TeamService, Want, Write};
+pub use action::{
+    Action, Controller, Delete, Edit, Hand, How, KillPods, Measure, Operate, Pods, Propagation, Says, TeamService, Want, Write,
+};
 pub use author::{Author, Dialect};
 pub use call::Call;
 pub use expect::Expect;

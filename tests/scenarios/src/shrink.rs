@@ -175,7 +175,12 @@ fn simpler_action(action: &Action) -> Vec<Action> {
             vec![Action::Delete(crate::Delete { propagation: crate::Propagation::default(), ..delete.clone() })]
         }
         Action::Scale(replicas) if *replicas != 1 => vec![Action::Scale(1)],
-        Action::Scale(_) | Action::Service(_) | Action::Write(_) | Action::Create(_) | Action::Controller(_) => Vec::new(),
+        Action::Scale(_)
+        | Action::Service(_)
+        | Action::Write(_)
+        | Action::Create(_)
+        | Action::Measure(_)
+        | Action::Controller(_) => Vec::new(),
     }
 }
 

@@ -26,6 +26,8 @@ const KNOWN: &[Kind] = &[
     kind("Service", "v1", "services"),
     kind("Deployment", "apps/v1", "deployments"),
     kind("Event", "events.k8s.io/v1", "events"),
+    kind("Job", "batch/v1", "jobs"),
+    kind("ControllerRevision", "apps/v1", "controllerrevisions"),
     kind("ReplicaSet", "apps/v1", "replicasets"),
     kind("Pod", "v1", "pods"),
     kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers"),
@@ -56,7 +58,7 @@ pub struct Sight {
 
 impl Sight {
     /// What a stage has to list.
-    pub const KINDS: &'static [Kind] = KNOWN.split_at(5).0;
+    pub const KINDS: &'static [Kind] = KNOWN.split_at(7).0;
 
     /// `release` is the name of the scenario's Release.
     pub fn new(release: &str) -> Self {

@@ -14,6 +14,9 @@ macro_rules! files {
 /// A test proves that none of the folder is missing here.
 const FILES: &[(&str, &str)] = files![
     "basics",
+    "gates",
+    "hooks",
+    "rollback",
     "rejected",
     "operations",
     "supersede",

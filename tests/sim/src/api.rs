@@ -147,6 +147,9 @@ impl Api {
     fn get(&self, call: &Call) -> Result<Reply, Refused> {
         let target = &call.target;
         let object = self.store.get(&target.key()).ok_or_else(|| error::not_found(target))?;
+        if target.subresource.as_deref() == Some("log") {
+            return Err(error::bad_request("the pods of this model print nothing"));
+        }
         if target.subresource.as_deref() == Some("scale") {
             return Self::get_scale(target, object);
         }

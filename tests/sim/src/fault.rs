@@ -217,6 +217,7 @@ impl What {
             Self::Outside { part: Part::Registry, .. } => "registry in trouble",
             Self::Outside { part: Part::Archives, .. } => "S3 in trouble",
             Self::Outside { part: Part::Queue, .. } => "queue of events in trouble",
+            Self::Outside { part: Part::Gates, .. } => "gates in trouble",
             Self::Republish => "tags and keys moved",
         }
     }

@@ -6,6 +6,7 @@
 
 mod memory;
 mod proof;
+mod proved;
 mod requests;
 pub mod rest;
 mod status;
@@ -41,6 +42,8 @@ pub struct Oracle {
     bad_since: BTreeMap<(String, String), SignedDuration>,
     /// Deployments whose template a late create has overwritten: what it was, and since when it is owed.
     owed: BTreeMap<(String, String), (Value, SignedDuration)>,
+    /// Jobs that must not run again.
+    hooks: proved::Hooks,
     /// When the spec of a Release asked for no pods of some workload last.
     none_wanted: BTreeMap<(String, String), SignedDuration>,
     /// Commits of a controller, Events and leases not counted.
@@ -61,6 +64,7 @@ impl Default for Oracle {
             hindered_until: SignedDuration::ZERO,
             bad_since: BTreeMap::new(),
             owed: BTreeMap::new(),
+            hooks: proved::Hooks::default(),
             none_wanted: BTreeMap::new(),
             writes: 0,
             idle_writes: 0,
@@ -129,6 +133,7 @@ impl Oracle {
             "bascule.dev/operations" => self.memory.hear(change),
             _ => {}
         }
+        proved::judge(self, change, api, at, by_us);
         self.watch_debts(change, at);
         self.watch_users(change, api, at);
     }

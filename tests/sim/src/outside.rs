@@ -14,12 +14,18 @@ use bascule_controller::sources::{
     parameters::{Batch, ParameterStore},
     registry::{Described, EcrLogin, EcrLogins, EcrRefusal, Fetch, LookupError, Question},
 };
+use bascule_controller::{
+    Key,
+    gates::{Asks, Session},
+};
 use bascule_core::{
     Archive, Parameter,
+    gate::{Probe, Verdict},
     image::Digest,
     sources::{ParameterName, Scope},
 };
 use bascule_crds::ArchiveRecord;
+use bascule_scenarios::Says;
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +45,8 @@ pub struct Outside {
     /// How often everything else was made anew under the same name.
     builds: u64,
     events: VecDeque<String>,
+    /// What gates measure, by their name; without an entry all is well.
+    gauges: BTreeMap<String, Says>,
     written: u64,
     /// What is the matter with whom, and until when in milliseconds.
     troubles: Vec<(Part, Trouble, u64)>,
@@ -51,10 +59,12 @@ pub enum Part {
     Registry,
     Archives,
     Queue,
+    /// What gates ask.
+    Gates,
 }
 
 impl Part {
-    pub const ALL: [Self; 4] = [Self::Parameters, Self::Registry, Self::Archives, Self::Queue];
+    pub const ALL: [Self; 5] = [Self::Parameters, Self::Registry, Self::Archives, Self::Queue, Self::Gates];
 }
 
 /// What may be the matter for a while.
@@ -102,6 +112,22 @@ impl Outside {
             1 => self.events.push_back(event),
             2 => self.events.extend([event.clone(), event]),
             _ => self.events.extend(["no event".to_owned(), event, r#"{"source": "aws.ssm"}"#.to_owned()]),
+        }
+    }
+
+    pub fn measure(&mut self, gate: &str, says: Says) {
+        self.gauges.insert(gate.to_owned(), says);
+    }
+
+    /// What a gate would be told: nothing but what is measured is good or bad.
+    fn gauge(&self, gate: &str, trouble: Option<Trouble>) -> Verdict {
+        if trouble.is_some() {
+            return Verdict::Unknown("no data".to_owned());
+        }
+        match self.gauges.get(gate) {
+            None | Some(Says::Good) => Verdict::Pass,
+            Some(Says::Bad) => Verdict::Fail("measured, and bad".to_owned()),
+            Some(Says::Nothing) => Verdict::Unknown("no data".to_owned()),
         }
     }
 
@@ -250,6 +276,30 @@ impl HintQueue for World {
             self.asked(Part::Queue).await?;
             self.server.inside().outside.events.retain(|event| !handles.contains(event));
             Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Asks for World {
+    fn open(&self, _: &Key, probe: &Probe) -> Box<dyn Session> {
+        Box::new(Gauge { world: Self { server: self.server.clone(), hears: false }, gate: probe.id.name.clone() })
+    }
+}
+
+/// One gate that is asked.
+struct Gauge {
+    world: World,
+    gate: String,
+}
+
+impl Session for Gauge {
+    fn sample(&mut self, _: tokio::time::Instant) -> BoxFuture<'_, Verdict> {
+        async move {
+            match self.world.asked(Part::Gates).await {
+                Ok(trouble) => self.world.server.inside().outside.gauge(&self.gate, trouble),
+                Err(error) => Verdict::Unknown(error.to_string()),
+            }
         }
         .boxed()
     }

@@ -199,7 +199,8 @@ impl Replica {
             plain_http_registries: Vec::new(),
             registries_elsewhere: Vec::new(),
             fetch: Some(world.clone()),
-            cloud: Some(world),
+            cloud: Some(world.clone()),
+            gates: Some(world),
             lease: self.elects.then(|| Lease {
                 namespace: NAMESPACE.to_owned(),
                 name: lease::NAME.to_owned(),

@@ -86,6 +86,10 @@ impl Stage for SimStage {
     async fn act(&mut self, action: &Action) -> anyhow::Result<()> {
         match action {
             Action::KillPods(kill) => self.kill(kill),
+            Action::Measure(measure) => {
+                self.server.inside().outside.measure(&measure.gate, measure.says);
+                Ok(())
+            }
             Action::Controller(what) => {
                 self.process(*what).await;
                 Ok(())

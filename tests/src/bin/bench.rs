@@ -108,7 +108,7 @@ async fn main() -> anyhow::Result<()> {
         );
     } else {
         println!("one release, mean of {}                  measured   budget", arguments.releases);
-        println!("  API writes (of which dry runs {:.1})           {:>6.2}      ≤ 7", per(dry_runs), per(writes));
+        println!("  API writes (of which dry runs {:.1})           {:>6.2}      ≤ 8", per(dry_runs), per(writes));
         println!("  refused: the object had changed meanwhile {:>6.2}", per(refused));
         println!("  Events                                    {:>6.2}      ≤ 4", per(events));
         println!("  reads                                     {:>6.2}      ≤ 2", per(reads));

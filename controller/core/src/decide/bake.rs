@@ -1,10 +1,12 @@
 //! The new version has the traffic and is watched; the old one is warm. When it goes bad: traffic back first, then rejected.
 
-use bascule_crds::{Candidate, RejectReason, Version};
+use bascule_crds::{Candidate, RejectReason, Step as Stage, Version};
 use jiff::Timestamp;
 
 use super::{
-    Decision, later, note,
+    Decision,
+    gates::Gated,
+    later, note,
     traffic::{Move, Services, Target},
     workloads::{Health, Proved},
 };
@@ -45,6 +47,8 @@ impl Cause {
             "BakeFailed" => RejectReason::BakeFailed,
             "DeadlineExceeded" => RejectReason::DeadlineExceeded,
             "Refused" => RejectReason::Refused,
+            "GateFailed" => RejectReason::GateFailed,
+            "RolledBack" => RejectReason::RolledBack,
             _ => return None,
         };
         Some(Self::Rejected(reason, message.to_owned()))
@@ -67,9 +71,11 @@ impl Decision<'_> {
         let services = self.services();
         let goal = Target::At { track: candidate.track, revision: candidate.revision.clone() };
         let health = self.health(candidate, Proved::AtTheSwitch);
+        let gated = self.watched(candidate);
         // A version that was itself rejected is no place to return to.
         let way_back = self.stored.previous.clone().filter(|previous| self.stored.rejection(&previous.revision).is_none());
-        let cause = self.cause(candidate, &services.seen, way_back.as_ref(), &health);
+        let bad = bad(&health, &gated);
+        let cause = self.cause(candidate, &services.seen, way_back.as_ref(), bad.as_ref());
         let answers = way_back.as_ref().map_or(Some(false), |previous| self.answers(previous));
         match (cause, way_back) {
             // Whether there is a way back is seen in a moment; until then nothing is moved.
@@ -81,29 +87,35 @@ impl Decision<'_> {
             }
             (Some(Cause::Reverted) | None, _) => {
                 let there = self.steer(&services.seen, &goal, Move::Heal, "healed") && services.are_complete();
-                self.watch(candidate, &health, there);
+                self.watch(candidate, &health, bad, &gated, there);
             }
         }
     }
 
-    fn cause(&self, candidate: &Candidate, services: &[&Service], way_back: Option<&Version>, health: &Health) -> Option<Cause> {
+    fn cause(
+        &self,
+        candidate: &Candidate,
+        services: &[&Service],
+        way_back: Option<&Version>,
+        bad: Option<&(RejectReason, String)>,
+    ) -> Option<Cause> {
         let back = way_back.map(|previous| Target::At { track: previous.track, revision: previous.revision.clone() });
         let begun = back.and_then(|back| begun(services, &back, candidate));
         if begun.is_some() {
             return begun;
         }
         if let Some(abort) = &self.abort {
-            return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
+            return Some(abort.cause());
         }
-        match health {
-            Health::Bad(why) if self.observed.release.spec.rollback.automatic && !mutant::is(Mutant::NeverGoBack) => {
-                return Some(Cause::Rejected(RejectReason::BakeFailed, why.clone()));
+        match bad {
+            Some((reason, why)) if self.observed.release.spec.rollback.automatic && !mutant::is(Mutant::NeverGoBack) => {
+                return Some(Cause::Rejected(*reason, why.clone()));
             }
-            Health::Bad(_) | Health::Good | Health::Unknown => {}
+            Some(_) | None => {}
         }
         let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() != candidate.revision)?;
         let reverted = way_back.is_some_and(|previous| previous.revision == wanted.revision.as_str());
-        (reverted && !self.observed.release.spec.suspend).then_some(Cause::Reverted)
+        (reverted && self.paused().is_none()).then_some(Cause::Reverted)
     }
 
     /// Traffic back first; the rest is remembered when it is there.
@@ -154,29 +166,45 @@ impl Decision<'_> {
         later(candidate.switched_at.unwrap_or(candidate.started_at), self.observed.release.spec.strategy.bake.get())
     }
 
-    fn watch(&mut self, candidate: &Candidate, health: &Health, there: bool) {
+    fn watch(&mut self, candidate: &Candidate, health: &Health, bad: Option<(RejectReason, String)>, gated: &Gated, there: bool) {
         let over = self.bake_over(candidate);
-        if let Health::Bad(why) = health {
+        if let Some((reason, why)) = bad {
             let newer = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() != candidate.revision);
-            if let Some(newer) = newer.filter(|_| !self.observed.release.spec.suspend) {
+            if let Some(newer) = newer.filter(|_| self.paused().is_none()) {
                 if self.now < over {
                     self.look_at(over);
                     return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
                 }
                 // It may not go back by itself, and somebody has a better one: the way is forward.
                 let message = format!("{why}; rollback.automatic is off, and {} is wanted now", newer.version);
-                return self.reject(candidate, RejectReason::BakeFailed, &message);
+                return self.reject(candidate, reason, &message);
             }
             return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
+        }
+        if let Gated::NotYet(why) = gated {
+            self.progress(Stage::Baking, why.clone());
+        } else {
+            self.progress(Stage::Baking, String::new());
         }
         if self.now < over {
             return self.look_at(over);
         }
-        if *health == Health::Good && there {
+        if *health == Health::Good && there && *gated == Gated::Passed {
             self.next.candidate = None;
+            self.remember_released(candidate);
             self.must_record = true;
+            self.probes.clear();
             let message = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
             self.record_notes.push(note(NoteKind::Settled, message));
         }
+    }
+}
+
+/// What speaks against it, and how that is called.
+fn bad(health: &Health, gated: &Gated) -> Option<(RejectReason, String)> {
+    match (health, gated) {
+        (Health::Bad(why), _) => Some((RejectReason::BakeFailed, why.clone())),
+        (_, Gated::Failed(why)) => Some((RejectReason::GateFailed, why.clone())),
+        _ => None,
     }
 }

@@ -1,11 +1,12 @@
 //! From wanted to switched: when a candidate starts, what gives it up, and the step that gives it the traffic.
 
-use bascule_crds::{Candidate, OnSupersede, RejectReason, Step as Stage, Track, Version, WorkloadRecord, names};
+use bascule_crds::{Candidate, GateStage, OnSupersede, RejectReason, Step as Stage, Track, Version, WorkloadRecord, names};
 use jiff::Timestamp;
 
 use super::{
     Decision,
     bake::{self, Cause},
+    gates::Gated,
     later, note,
     traffic::{Move, Services, Target},
     workloads::{Health, Proved, Readiness},
@@ -27,6 +28,10 @@ impl Decision<'_> {
         let home = self.home();
         let reason = if home == Target::Nowhere { "claimed" } else { "healed" };
         let steady = self.steer(&services.seen, &home, Move::Heal, reason) && services.are_complete();
+        if self.next.candidate.is_some() {
+            // A person has just made it one.
+            return;
+        }
         let Some(wanted) = self.wanted_or_why() else { return };
         if self.stored.active.as_ref().is_some_and(|active| active.revision == wanted.revision.as_str()) {
             return;
@@ -35,9 +40,9 @@ impl Decision<'_> {
             let message = format!("{} was rejected ({}): {}", rejection.version, rejection.reason, rejection.message);
             return self.stall("Rejected", message);
         }
-        if self.observed.release.spec.suspend {
-            let message = format!("suspended: {} is not started", wanted.version);
-            return self.wait("Suspended", message);
+        if let Some((reason, why)) = self.paused() {
+            let message = format!("{why}: {} is not started", wanted.version);
+            return self.wait(reason, message);
         }
         if steady {
             let other = |track: Track| if mutant::is(Mutant::StartOnTheActiveTrack) { track } else { track.other() };
@@ -106,25 +111,18 @@ impl Decision<'_> {
             }
             return false;
         }
-        if !self.may_use(wanted, track) || !self.checked(wanted, track) {
+        if self.gates_are_wrong() || !self.can_run_twice(wanted) || !self.may_use(wanted, track) || !self.checked(wanted, track) {
             return false;
         }
-        self.next.candidate = Some(Candidate {
-            revision: wanted.revision.to_string(),
-            version: wanted.version.clone(),
-            track,
-            step: Stage::Starting,
-            summary: Candidate::summarise(&wanted.version, Stage::Starting),
-            message: String::new(),
-            artifacts: wanted.artifacts.clone(),
-            workloads: wanted
-                .workloads
-                .iter()
-                .map(|workload| WorkloadRecord { name: workload.name.clone(), replicas: 0, generation: None })
-                .collect(),
-            started_at: self.now,
-            switched_at: None,
-        });
+        let record = |name: &String| WorkloadRecord { name: name.clone(), replicas: 0, generation: None };
+        let artifacts = wanted.artifacts.clone();
+        let mut candidate = Candidate {
+            workloads: wanted.workloads.iter().map(|workload| record(&workload.name)).collect(),
+            rollback: self.as_return(wanted.revision.as_str()),
+            ..Candidate::new(wanted.revision.as_str(), &wanted.version, track, artifacts, self.now)
+        };
+        self.first_step(&mut candidate);
+        self.next.candidate = Some(candidate);
         self.must_record = true;
         self.record_notes.push(note(NoteKind::Started, format!("{} ({}) starts on {track}", wanted.version, wanted.revision)));
         true
@@ -147,8 +145,8 @@ impl Decision<'_> {
             None if self.is_started(wanted, track) => return true,
             Some(_) | None => {}
         }
-        let deployments = self.bodies(wanted, track);
-        self.work.push(Step::DryRun { revision: wanted.revision.to_string(), deployments });
+        let (deployments, jobs) = (self.bodies(wanted, track), self.job_bodies(wanted, track));
+        self.work.push(Step::DryRun { revision: wanted.revision.to_string(), deployments, jobs });
         self.quiet = true;
         false
     }
@@ -160,15 +158,17 @@ impl Decision<'_> {
         let home = self.home();
         let committed = services.seen.iter().any(|service| goal.recorded_on(service));
         let readiness = self.readiness(candidate);
+        let gated = self.gated_before(candidate, &readiness, committed);
 
-        let cause =
-            bake::begun(&services.seen, &home, candidate).or_else(|| self.given_up(candidate, &readiness, &services, committed));
+        let cause = bake::begun(&services.seen, &home, candidate)
+            .or_else(|| self.given_up(candidate, &readiness, &gated, &services, committed));
         match cause {
             Some(cause) if committed => return self.leave(candidate, &services, &home, cause),
             // A Service that cannot be seen may already be on the candidate: first look, then give up.
             Some(Cause::Rejected(reason, message)) if !services.unknown => {
                 self.reject(candidate, reason, &message);
                 self.record_abort();
+                self.probes.clear();
                 return;
             }
             Some(_) => return,
@@ -177,12 +177,19 @@ impl Decision<'_> {
         if !committed && services.are_complete() && self.superseded(candidate, &services.seen) {
             return;
         }
+        if !self.prepared(candidate) {
+            self.steer(&services.seen, &home, Move::Heal, "healed");
+            return;
+        }
         self.start(candidate);
+        self.store(candidate);
         match readiness {
-            Readiness::Ready if self.observed.release.spec.suspend && !committed => {
+            Readiness::Ready if self.paused().is_some() && !committed => {
                 self.steer(&services.seen, &home, Move::Heal, "healed");
                 self.progress(Stage::Verifying, String::new());
-                self.wait("Suspended", format!("suspended: {} is ready and gets no traffic", candidate.version));
+                if let Some((reason, why)) = self.paused() {
+                    self.wait(reason, format!("{why}: {} is ready and gets no traffic", candidate.version));
+                }
             }
             // Some of the Services are on it and all its pods are well: the rest follows, whatever else has changed.
             _ if committed && self.health(candidate, Proved::AllThatRun) == Health::Unknown => self.quiet = true,
@@ -194,6 +201,11 @@ impl Decision<'_> {
                 }
             }
             Readiness::Ready if !services.are_complete() => {}
+            Readiness::Ready if gated != Gated::Passed => {
+                self.steer(&services.seen, &home, Move::Heal, "healed");
+                let why = if let Gated::NotYet(why) = gated { why } else { String::new() };
+                self.progress(Stage::Verifying, why);
+            }
             Readiness::Ready => {
                 if self.steer(&services.seen, &goal, Move::Decided, "released") || mutant::is(Mutant::RecordBeforeSwitch) {
                     self.commit(candidate);
@@ -266,11 +278,21 @@ impl Decision<'_> {
     }
 
     /// What ends a candidate that has not all the traffic: a person, time, or going bad in the middle of the switch.
-    fn given_up(&self, candidate: &Candidate, readiness: &Readiness, services: &Services<'_>, committed: bool) -> Option<Cause> {
+    fn given_up(
+        &self,
+        candidate: &Candidate,
+        readiness: &Readiness,
+        gated: &Gated,
+        services: &Services<'_>,
+        committed: bool,
+    ) -> Option<Cause> {
         if let Some(abort) = &self.abort {
-            return Some(Cause::Rejected(RejectReason::Aborted, abort.message.clone()));
+            return Some(abort.cause());
         }
-        let late = self.now >= self.deadline(candidate) && !self.observed.release.spec.suspend;
+        if let Gated::Failed(why) = gated {
+            return Some(Cause::Rejected(RejectReason::GateFailed, why.clone()));
+        }
+        let late = self.now >= self.deadline(candidate) && self.paused().is_none() && candidate.step != Stage::Preparing;
         if committed {
             if let Health::Bad(why) = self.health(candidate, Proved::AllThatRun) {
                 return Some(Cause::Rejected(RejectReason::BakeFailed, format!("went bad during the switch: {why}")));
@@ -302,7 +324,27 @@ impl Decision<'_> {
     }
 
     fn deadline(&self, candidate: &Candidate) -> Timestamp {
-        later(candidate.started_at, self.observed.release.spec.strategy.progress_deadline.get())
+        later(candidate.prepared_at.unwrap_or(candidate.started_at), self.observed.release.spec.strategy.progress_deadline.get())
+    }
+
+    /// Once the pods are ready, and only as long as nothing has moved.
+    fn gated_before(&mut self, candidate: &Candidate, readiness: &Readiness, committed: bool) -> Gated {
+        let asked = *readiness == Readiness::Ready && !committed && candidate.step != Stage::Preparing;
+        if !asked || self.paused().is_some() {
+            return Gated::NotYet(String::new());
+        }
+        self.gated(candidate)
+    }
+
+    /// A person, or the spec, says that nothing new starts: reason, and in words.
+    pub(super) fn paused(&self) -> Option<(&'static str, String)> {
+        if self.observed.release.spec.suspend {
+            return Some(("Suspended", "suspended".to_owned()));
+        }
+        let hold = self.next.hold.as_ref().filter(|hold| hold.revision.is_none())?;
+        let by = hold.by.as_deref().unwrap_or("somebody");
+        let note = hold.note.as_ref().map(|note| format!(", {note}")).unwrap_or_default();
+        Some(("Held", format!("held by {by}{note}")))
     }
 
     /// Something else is wanted by now, and nothing of this candidate has traffic. True when it makes way.
@@ -322,7 +364,7 @@ impl Decision<'_> {
             None => {}
         }
         let Ok(wanted) = self.wanted.clone() else { return false };
-        if wanted.revision.as_str() == candidate.revision || self.observed.release.spec.suspend {
+        if wanted.revision.as_str() == candidate.revision || self.paused().is_some() {
             return false;
         }
         let unwanted = self.stored.active.as_ref().is_some_and(|active| active.revision == wanted.revision.as_str())
@@ -357,20 +399,23 @@ impl Decision<'_> {
         self.next.previous.clone_from(&self.stored.active);
         self.next.active = Some(switched.as_version(self.now));
         let bake = self.observed.release.spec.strategy.bake;
+        let watched = !bake.get().is_zero() || !self.observed.release.spec.gates.after_switch.is_empty();
         let kind = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
         self.record_notes.push(note(NoteKind::Switched, format!("{kind} has the traffic")));
-        if bake.get().is_zero() {
-            self.next.candidate = None;
-            self.record_notes.push(note(NoteKind::Settled, kind));
-        } else {
+        if watched {
             switched.step = Stage::Baking;
             switched.summary = Candidate::summarise(&switched.version, Stage::Baking);
-            self.next.candidate = Some(switched);
+            self.next.candidate = Some(switched.clone());
+            self.begin_gates(&switched, GateStage::AfterSwitch);
+        } else {
+            self.next.candidate = None;
+            self.remember_released(&switched);
+            self.record_notes.push(note(NoteKind::Settled, kind));
         }
         self.must_record = true;
     }
 
-    fn progress(&mut self, step: Stage, message: String) {
+    pub(super) fn progress(&mut self, step: Stage, message: String) {
         if let Some(candidate) = &mut self.next.candidate {
             candidate.step = step;
             candidate.summary = Candidate::summarise(&candidate.version, step);

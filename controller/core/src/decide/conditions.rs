@@ -16,6 +16,7 @@ impl Decision<'_> {
             self.wait("Retrying", message);
         }
         self.say_held();
+        self.say_hold();
         self.next.observed_generation = self.observed.release.generation;
         self.say_scale();
         let (ready, reconciling, stalled) = self.progress_conditions();
@@ -24,6 +25,7 @@ impl Decision<'_> {
         let mut conditions = vec![ready, reconciling, stalled];
         conditions.extend(self.availability());
         conditions.extend(self.freshness());
+        conditions.extend(self.rollback_ready());
         let conditions = conditions
             .into_iter()
             .map(|(kind, status, reason, message)| self.condition(kind, status, &reason, message))
@@ -182,6 +184,28 @@ impl Decision<'_> {
             Some(Obstacle::Wrong(reason, why)) => self.stall(reason, why),
             Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(..)) | None => {}
         }
+    }
+
+    /// A person has returned to another version than the spec asks for.
+    fn say_hold(&mut self) {
+        let Some(hold) = self.next.hold.clone().filter(|hold| hold.revision.is_some()) else { return };
+        let active = self.next.active.as_ref().filter(|active| Some(&active.revision) == hold.revision.as_ref());
+        let Some(active) = active.map(|active| active.version.clone()).filter(|_| self.next.candidate.is_none()) else { return };
+        let by = hold.by.as_deref().unwrap_or("somebody");
+        let note = hold.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        let left = hold.left.as_ref().map(|left| self.version_of(left));
+        let until = match &left {
+            Some(left) => format!("until something else than {left} is asked for, or Resume"),
+            None => "until Resume".to_owned(),
+        };
+        self.stall("RolledBack", format!("{active} is active: {by} returned to it{note}; automation is off {until}"));
+    }
+
+    /// What people call a revision.
+    fn version_of(&self, revision: &str) -> String {
+        let rejected = self.next.rejection(revision).map(|it| it.version.clone());
+        let released = || self.next.history.iter().find(|it| it.revision == revision).map(|it| it.version.clone());
+        rejected.or_else(released).unwrap_or_else(|| revision.to_owned())
     }
 
     /// All that there is to say of the sources: what is worst gives the reason.

@@ -2,14 +2,16 @@
 //!
 //! The effect and the record that it was done are one write of the Release's status; the answer in the Operation comes from that record.
 
-use bascule_crds::{OperationOutcome, OperationRecord, OperationType, ResolvedArtifact, Step as Stage};
+use bascule_crds::{
+    Hold, OperationOutcome, OperationRecord, OperationType, RejectReason, Rejection, ResolvedArtifact, Step as Stage,
+};
 use jiff::Timestamp;
 
-use super::{Decision, note};
+use super::{Decision, bake::Cause, history::Goal, note};
 use crate::{
     mutant::{self, Mutant},
     observed::OperationView,
-    plan::{NoteKind, Step},
+    plan::{Note, NoteKind, Step},
 };
 
 /// An Abort that is being carried out; its record is written when traffic is where it should be.
@@ -17,7 +19,18 @@ use crate::{
 pub(super) struct Abort {
     uid: String,
     name: String,
-    pub(super) message: String,
+    message: String,
+    reason: RejectReason,
+    /// What is wanted afterwards, when it is to return to another one than the version before.
+    goal: Option<Goal>,
+    by: Option<String>,
+    note: Option<String>,
+}
+
+impl Abort {
+    pub(super) fn cause(&self) -> Cause {
+        Cause::Rejected(self.reason, self.message.clone())
+    }
 }
 
 /// Records that are kept although they are answered, so that a lagging answer is never acted on again.
@@ -36,6 +49,9 @@ impl Decision<'_> {
                 OperationType::Abort => self.hear_abort(operation),
                 OperationType::Retry => self.hear_retry(operation),
                 OperationType::Accept => self.hear_accept(operation),
+                OperationType::Rollback => self.hear_rollback(operation),
+                OperationType::Hold => self.hear_hold(operation),
+                OperationType::Resume => self.hear_resume(operation),
             }
         }
     }
@@ -57,7 +73,101 @@ impl Decision<'_> {
         if self.abort.is_some() {
             return;
         }
-        self.abort = Some(Abort { uid: operation.uid.clone(), name: operation.name.clone(), message: asked(operation) });
+        self.abort = Some(abort(operation, RejectReason::Aborted, None));
+    }
+
+    fn hear_rollback(&mut self, operation: &OperationView) {
+        if self.abort.is_some() || self.next.hold != self.stored.hold {
+            // One after the other: what this one means depends on what came of the last.
+            return;
+        }
+        let goal = match self.goal(operation.spec.revision.as_deref(), operation.spec.force) {
+            Ok(goal) => goal,
+            Err(why) => return self.refuse(operation, why),
+        };
+        let (by, note) = (operation.spec.by.clone(), operation.spec.note.clone());
+        match &self.stored.candidate {
+            Some(candidate) if candidate.step == Stage::Baking => {
+                self.abort = Some(abort(operation, RejectReason::RolledBack, Some(goal)));
+                return;
+            }
+            Some(candidate) if operation.spec.revision.is_none() => {
+                let message = format!(
+                    "{} has no traffic yet: Abort gives it up; to return further back, name the revision",
+                    candidate.version
+                );
+                return self.refuse(operation, message);
+            }
+            Some(_) | None => {}
+        }
+        self.hold_at(&goal, by.clone(), note);
+        self.leave_active(operation, &goal);
+        if self.stored.candidate.is_none()
+            && let Some(version) = self.warm(&goal)
+        {
+            self.begin_again(&version, by);
+        }
+        let message = format!("{} ({}): {}", goal.version, goal.revision, asked(operation));
+        self.record_notes.push(note_of(format!("returns to {message}")));
+        self.record(
+            operation.uid.clone(),
+            operation.name.clone(),
+            OperationOutcome::Done,
+            format!(
+                "{} ({}) is wanted now, until something else than what was left is asked for, or Resume",
+                goal.version, goal.revision
+            ),
+        );
+    }
+
+    /// What had the traffic, and what the spec asks for, do not come back by themselves.
+    fn leave_active(&mut self, operation: &OperationView, goal: &Goal) {
+        let active = self.stored.active.as_ref().map(|active| (active.revision.clone(), active.version.clone()));
+        let asked_for = self.wanted.as_ref().ok().map(|wanted| (wanted.revision.to_string(), wanted.version.clone()));
+        let message = asked(operation);
+        for (revision, version) in active.into_iter().chain(asked_for) {
+            if revision != goal.revision && self.next.rejection(&revision).is_none() && !mutant::is(Mutant::ForgetRollback) {
+                let at = self.now;
+                let message = message.clone();
+                self.next.rejected.push(Rejection { revision, version, reason: RejectReason::RolledBack, message, at });
+            }
+        }
+        self.forget_rejections();
+    }
+
+    fn hear_hold(&mut self, operation: &OperationView) {
+        let held = self.next.hold.clone();
+        self.next.hold = Some(Hold {
+            revision: held.and_then(|hold| hold.revision),
+            left: None,
+            at: self.now,
+            by: operation.spec.by.clone(),
+            note: operation.spec.note.clone(),
+        });
+        self.record_notes.push(note_of(format!("automation is off: {}", asked(operation))));
+        self.record(
+            operation.uid.clone(),
+            operation.name.clone(),
+            OperationOutcome::Done,
+            "nothing new starts until Resume".into(),
+        );
+    }
+
+    fn hear_resume(&mut self, operation: &OperationView) {
+        let Some(hold) = self.next.hold.take() else {
+            return self.refuse(operation, "there is no hold to lift".into());
+        };
+        let returned = |rejection: &Rejection| {
+            rejection.reason == RejectReason::RolledBack && hold.left.as_ref() == Some(&rejection.revision)
+        };
+        self.next.rejected.retain(|rejection| !returned(rejection));
+        self.record_notes.push(note_of(format!("automation is on again: {}", asked(operation))));
+        self.record(
+            operation.uid.clone(),
+            operation.name.clone(),
+            OperationOutcome::Done,
+            "what the spec asks for is wanted again".into(),
+        );
     }
 
     fn hear_retry(&mut self, operation: &OperationView) {
@@ -70,6 +180,10 @@ impl Decision<'_> {
             return self.refuse(operation, format!("{revision} is not rejected"));
         }
         self.next.rejected.retain(|rejection| rejection.revision != revision);
+        self.retry_hooks(&revision);
+        if self.next.hold.as_ref().is_some_and(|hold| hold.left.as_ref() == Some(&revision)) {
+            self.next.hold = None;
+        }
         self.record_notes.push(note(NoteKind::Operated, format!("{revision} is tried again: {}", asked(operation))));
         self.record(
             operation.uid.clone(),
@@ -120,7 +234,11 @@ impl Decision<'_> {
     pub(super) fn record_abort(&mut self) {
         if let Some(abort) = self.abort.clone() {
             let version = self.stored.candidate.as_ref().map_or("the candidate", |candidate| &candidate.version);
-            self.record(abort.uid, abort.name, OperationOutcome::Done, format!("{version} is given up"));
+            let message = format!("{version} is given up");
+            if let Some(goal) = &abort.goal {
+                self.hold_at(goal, abort.by.clone(), abort.note.clone());
+            }
+            self.record(abort.uid, abort.name, OperationOutcome::Done, message);
         }
     }
 
@@ -161,6 +279,22 @@ impl Decision<'_> {
             });
         }
     }
+}
+
+fn abort(operation: &OperationView, reason: RejectReason, goal: Option<Goal>) -> Abort {
+    Abort {
+        uid: operation.uid.clone(),
+        name: operation.name.clone(),
+        message: asked(operation),
+        reason,
+        goal,
+        by: operation.spec.by.clone(),
+        note: operation.spec.note.clone(),
+    }
+}
+
+fn note_of(message: String) -> Note {
+    note(NoteKind::Operated, message)
 }
 
 /// Times of creation have seconds, so two of one moment are common.

@@ -43,11 +43,11 @@ pub(super) enum Proved {
 }
 
 impl<'a> Decision<'a> {
-    fn deployment(&self, track: Track, workload: &str) -> Option<&Deployment> {
+    pub(super) fn deployment(&self, track: Track, workload: &str) -> Option<&Deployment> {
         self.observed.deployments.known()?.get(&track.deployment(workload))
     }
 
-    fn is_ours(&self, deployment: &Deployment) -> bool {
+    pub(super) fn is_ours(&self, deployment: &Deployment) -> bool {
         deployment.owner.as_deref() == Some(self.observed.release.uid.as_str())
     }
 
@@ -124,6 +124,9 @@ impl<'a> Decision<'a> {
         }
         let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == candidate.revision).cloned();
         for record in &candidate.workloads {
+            if self.makes_way(candidate.track.other(), &record.name) {
+                continue;
+            }
             let replicas = self.candidate_replicas(&record.name);
             let template =
                 wanted.as_ref().and_then(|wanted| wanted.workloads.iter().find(|workload| workload.name == record.name));
@@ -156,7 +159,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Fewer replicas end pods: then the write holds only for the Deployment as it was seen.
-    fn scale(&mut self, deployment: &Deployment, replicas: i32) {
+    pub(super) fn scale(&mut self, deployment: &Deployment, replicas: i32) {
         if deployment.replicas == replicas {
             return;
         }
@@ -241,8 +244,12 @@ impl<'a> Decision<'a> {
     /// Somebody answers there: every workload has a ready pod. None: that cannot be seen yet.
     pub(super) fn answers(&self, version: &Version) -> Option<bool> {
         let sets = self.observed.replica_sets.known()?;
-        let serves =
-            |record: &WorkloadRecord| record.replicas == 0 || available(sets, version.track, &record.name, &version.revision) > 0;
+        let serves = |record: &WorkloadRecord| {
+            // One that cannot run twice comes back when the other has ended, and not before.
+            record.replicas == 0
+                || self.recreates(&record.name)
+                || available(sets, version.track, &record.name, &version.revision) > 0
+        };
         Some(version.workloads.iter().all(serves))
     }
 
@@ -298,6 +305,10 @@ impl<'a> Decision<'a> {
         for record in &active.workloads {
             let name = active.track.deployment(&record.name);
             let Some(replicas) = self.wanted_replicas(&record.name) else { continue };
+            let waits = self.recreates(&record.name) && self.lingers(active.track.other(), &record.name);
+            if waits || self.is_replaced(active.track, &record.name) {
+                continue;
+            }
             let rendered =
                 template.as_ref().and_then(|wanted| wanted.workloads.iter().find(|workload| workload.name == record.name));
             let deployment = self.deployment(active.track, &record.name).cloned();
@@ -365,7 +376,13 @@ impl<'a> Decision<'a> {
             if busy.iter().flatten().any(|record| record.name == deployment.workload) {
                 continue;
             }
-            if self.is_way_back(track) {
+            if self.recreates(&deployment.workload) && busy.is_none() {
+                // It cannot wait beside the other.
+                self.scale(deployment, 0);
+                if deployment.replicas == 0 {
+                    self.sweep(deployment);
+                }
+            } else if self.is_way_back(track) {
                 let warm = self.wanted_replicas(&deployment.workload).unwrap_or(0).max(deployment.replicas);
                 self.scale(deployment, warm);
             } else if deployment.replicas == 0 {
@@ -507,7 +524,7 @@ fn stands(deployment: &Deployment, record: &WorkloadRecord) -> bool {
     [deployment.confirmed, record.generation].contains(&Some(deployment.generation))
 }
 
-fn of<'a>(sets: &'a [ReplicaSet], track: Track, workload: &str) -> impl Iterator<Item = &'a ReplicaSet> {
+pub(super) fn of<'a>(sets: &'a [ReplicaSet], track: Track, workload: &str) -> impl Iterator<Item = &'a ReplicaSet> {
     sets.iter().filter(move |set| set.track == Some(track) && set.workload == workload)
 }
 

@@ -126,8 +126,8 @@ fn replicas(world: &World, rest: &World) -> u64 {
 }
 
 fn unsaid(now: &ReleaseStatus, then: &ReleaseStatus) -> u64 {
-    use ConditionType::{Available, Ready, Reconciling, SourcesFresh, Stalled};
-    let conditions = [Ready, Reconciling, Stalled, Available, SourcesFresh]
+    use ConditionType::{Available, Ready, Reconciling, RollbackReady, SourcesFresh, Stalled};
+    let conditions = [Ready, Reconciling, Stalled, Available, SourcesFresh, RollbackReady]
         .into_iter()
         .filter(|kind| now.condition(*kind) != then.condition(*kind));
     let parts = [
@@ -139,6 +139,10 @@ fn unsaid(now: &ReleaseStatus, then: &ReleaseStatus) -> u64 {
         now.previous != then.previous,
         now.rejected != then.rejected,
         now.operations != then.operations,
+        now.history != then.history,
+        now.hold != then.hold,
+        now.hooks != then.hooks,
+        now.discarded != then.discarded,
     ];
     conditions.count() as u64 + parts.into_iter().filter(|differs| *differs).count() as u64
 }
@@ -158,7 +162,8 @@ fn unread(world: &World) -> u64 {
     let uncounted =
         world.services.keys().filter(|name| !world.process.counted.get(*name).is_some_and(|(at, _)| fresh(*at))).count();
     let unasked = world.process.pods.as_ref().is_none_or(|report| report.at != world.now);
-    unseen as u64 + uncounted as u64 + u64::from(unasked)
+    let way_back = world.process.way_back.as_ref().is_none_or(|seen| seen.at != world.now);
+    unseen as u64 + uncounted as u64 + u64::from(unasked) + u64::from(way_back)
 }
 
 /// The revision that the spec stands for, as a world without a history shows it. None: it cannot be said.

@@ -6,11 +6,16 @@
 mod world;
 
 mod archives;
+mod configs;
 mod faults;
+mod gates;
+mod history;
+mod hooks;
 mod release;
 mod rollback;
 mod services;
 mod sources;
+mod stateful;
 mod workloads;
 
 use bascule_crds::Track;

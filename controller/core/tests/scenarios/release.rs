@@ -21,11 +21,14 @@ fn the_first_version_is_proved_before_it_gets_traffic() {
 }
 
 #[test]
-fn a_release_costs_seven_writes_and_three_events() {
+fn a_release_costs_eight_writes_and_three_events() {
     let mut world = settled("v1");
     world.apply_spec(spec("v2", 3));
     world.pass(120);
     assert_eq!(world.active(), Some(("v2", Track::Green)));
+    let stored = world.writes.iter().position(|write| write.starts_with("store ")).expect("what it was made from is stored");
+    assert_eq!(world.writes.remove(stored).len(), "store ".len() + 10);
+    assert_eq!(stored, 3, "beside the pods, and not in the way of the switch");
     assert_eq!(world.writes, ["dry-run", "status", "apply web-green", "route web green", "status", "status", "scale web-blue 0"]);
     assert_eq!(world.notes.len(), 3, "{:?}", world.notes);
 }
@@ -39,7 +42,7 @@ fn without_the_admission_policy_the_selector_is_one_write_more() {
     world.apply_spec(spec("v2", 3));
     world.pass(120);
     assert_eq!(world.selected("web"), Some("green"));
-    assert_eq!(world.writes.len(), 8, "{:?}", world.writes);
+    assert_eq!(world.writes.len(), 9, "{:?}", world.writes);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{Deployment, Note, NoteKind, Observed, Service, Step};
-use bascule_crds::{Candidate, OperationType, ReleaseStatus, Step as Stage, Track, Version};
+use bascule_crds::{Candidate, GateStage, GateState, OperationType, ReleaseStatus, Step as Stage, Track, Version};
 use serde_json::Value;
 
 use super::{World, judge::recorded, tally::Tally};
@@ -47,6 +47,8 @@ pub struct Oracle {
     written: BTreeMap<String, Value>,
     /// uids of Operations that were acted on.
     acted_on: BTreeSet<String>,
+    /// How often each hook of each revision was created.
+    pub(super) ran: BTreeMap<String, usize>,
 }
 
 impl Oracle {
@@ -128,7 +130,13 @@ impl World {
                     self.oracle.broken(Rule::S5, || message);
                 }
             }
-            Step::DryRun { .. } | Step::DeletePreview { .. } | Step::Answer { .. } | Step::Prune { .. } => {}
+            Step::DryRun { .. }
+            | Step::DeletePreview { .. }
+            | Step::Answer { .. }
+            | Step::Prune { .. }
+            | Step::Run { .. }
+            | Step::Store { .. }
+            | Step::Discard { .. } => {}
         }
     }
 
@@ -145,10 +153,29 @@ impl World {
         }
         let Some(record) = self.services[service].record.clone() else { return };
         let Some(track) = Track::parse(&record.track) else { return };
+        self.check_gated(track, &record.revision);
         let proved = self.oracle.proved.contains(&(track, record.revision.clone()));
         self.oracle.must(proved, Rule::S1, || {
             format!("{service} is on {} on {track}, which was never fully ready there", record.revision)
         });
+    }
+
+    /// S1: before it gets any traffic, the status says that every gate of this attempt has passed.
+    fn check_gated(&mut self, track: Track, revision: &str) {
+        let status = &self.release.status;
+        let is = |it: &Option<Version>| it.as_ref().is_some_and(|it| it.track == track && it.revision == revision);
+        if is(&status.active) || is(&status.previous) {
+            return;
+        }
+        let Some(candidate) = status.candidate.as_ref().filter(|it| it.revision == revision) else { return };
+        let warm = candidate.rollback.as_ref().is_some_and(|it| it.warm);
+        let passed = |name: &str| {
+            let mut gates = candidate.gates.iter().filter(|it| it.stage == GateStage::BeforeSwitch && it.name == name);
+            gates.any(|it| it.state == GateState::Passed)
+        };
+        let open = self.release.spec.gates.before_switch.iter().find(|gate| !passed(&gate.name)).map(|gate| gate.name.clone());
+        self.oracle
+            .must(warm || open.is_none(), Rule::S1, || format!("{revision} gets traffic, and gate {open:?} has not passed"));
     }
 
     /// S3: what has traffic, or may get it back, keeps its template; S5: no late write replaces pods that it has not seen.
@@ -197,12 +224,21 @@ impl World {
         };
         let serves = of(&status.active);
         let pointed = self.services.values().any(|it| it.preview_of.is_none() && it.labelled && it.selected() == Some(track));
+        // One that cannot run twice ends first.
+        if self.recreates(&old.workload) {
+            return;
+        }
         let way_back = status.candidate.as_ref().is_some_and(|it| it.step == Stage::Baking) && of(&status.previous);
         let message = format!("{name}: {} to {replicas}", old.replicas);
         self.oracle.must(!(serves && pointed && replicas == 0 && wanted != Some(0)), Rule::S4, || {
             format!("{message}, and it has the traffic")
         });
         self.oracle.must(!way_back, Rule::S3, || format!("{message}, and it is the way back"));
+    }
+
+    fn recreates(&self, workload: &str) -> bool {
+        let spec = self.release.spec.workloads.iter().find(|it| it.name == workload);
+        spec.is_some_and(|it| it.strategy.kind == bascule_crds::WorkloadStrategyType::Recreate)
     }
 
     fn check_deleted(&mut self, name: &str, before: &Before) {
@@ -228,8 +264,7 @@ impl World {
             let holds = next.rejection(&candidate.revision).is_none();
             self.oracle.must(holds, Rule::S6, || format!("{} was rejected and starts", candidate.version));
         }
-        let asked: Vec<_> =
-            self.operations.iter().filter(|it| it.spec.kind == OperationType::Retry).map(|it| it.uid.clone()).collect();
+        let asked: Vec<_> = self.operations.iter().filter(|it| lifts(it.spec.kind)).map(|it| it.uid.clone()).collect();
         let new: Vec<_> =
             next.operations.iter().filter(|record| stored.operations.iter().all(|old| old.uid != record.uid)).collect();
         let retries = new.iter().filter(|record| asked.contains(&record.uid)).count();
@@ -254,4 +289,9 @@ impl World {
                 .must(recalled || elsewhere.is_none(), Rule::Truth, || format!("{elsewhere:?} is not on {}", active.version));
         }
     }
+}
+
+/// Operations by which a person takes a rejection back.
+fn lifts(kind: OperationType) -> bool {
+    matches!(kind, OperationType::Retry | OperationType::Rollback | OperationType::Resume)
 }

@@ -75,7 +75,14 @@ impl World {
                 let text = |key: &str| body["metadata"][key].as_str();
                 deployment(name).is_none() || text("uid").is_some_and(|uid| names_deployment(name, uid, text("resourceVersion")))
             }
-            Step::DryRun { .. } | Step::Preview { .. } | Step::Answer { .. } | Step::Prune { .. } => true,
+            // Of a Job and of what is stored a second one of the same name is no other.
+            Step::Run { .. }
+            | Step::Store { .. }
+            | Step::Discard { .. }
+            | Step::DryRun { .. }
+            | Step::Preview { .. }
+            | Step::Answer { .. }
+            | Step::Prune { .. } => true,
         };
         self.oracle.must(holds, Rule::S5, || format!("no precondition, or not of what was seen: {step:?}"));
     }

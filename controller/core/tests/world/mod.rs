@@ -7,6 +7,7 @@
 mod ask;
 mod checks;
 mod hands;
+mod jobs;
 mod judge;
 mod pods;
 mod process;
@@ -49,6 +50,17 @@ pub struct World {
     pub registry: Registry,
     /// What images are built for; empty: nobody says.
     pub platforms: BTreeSet<String>,
+    pub jobs: BTreeMap<String, jobs::Running>,
+    /// Access modes of PersistentVolumeClaims.
+    pub volumes: BTreeMap<String, Vec<String>>,
+    /// Hashes of ConfigMaps and Secrets, by `ConfigMap name`.
+    pub configs: BTreeMap<String, String>,
+    /// Nobody can read them.
+    pub configs_fail: bool,
+    /// ControllerRevisions, by name.
+    pub revisions: BTreeMap<String, Value>,
+    /// What gates measure, by their name; without an entry all is well.
+    pub gauges: BTreeMap<String, bascule_core::gate::Verdict>,
     /// Objects in S3 by key, and how often each was written.
     pub objects: BTreeMap<String, u64>,
     pub nodes: bascule_core::Sight<BTreeSet<String>>,
@@ -119,6 +131,12 @@ impl World {
             strangers: BTreeMap::new(),
             registry: Registry::default(),
             platforms: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            configs_fail: false,
+            revisions: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             objects: BTreeMap::new(),
             nodes: bascule_core::Sight::Known(BTreeSet::from(["amd64".to_owned()])),
             store: Store::default(),
@@ -191,7 +209,8 @@ impl World {
         let plan = self.decide(&observed);
         self.judge(&observed, &plan);
         self.oracle.tally.decision(&observed, &plan);
-        self.carry_out(&observed, plan)
+        let answered = self.sample(&plan.probes);
+        self.carry_out(&observed, plan) || answered
     }
 
     fn decide(&self, observed: &Observed) -> Plan {
@@ -207,7 +226,11 @@ impl World {
         let end = self.now + SignedDuration::from_secs(secs);
         loop {
             self.run();
-            let next = [self.plan().wake, self.next_change()].into_iter().flatten().filter(|at| *at > self.now).min();
+            let next = [self.plan().wake, self.next_change(), self.next_job_change(), self.next_sample()]
+                .into_iter()
+                .flatten()
+                .filter(|at| *at > self.now)
+                .min();
             match next {
                 Some(at) if at <= end => self.now = at,
                 _ => break,

@@ -85,6 +85,7 @@ impl World {
                 other.settle(self.now, dead);
             }
         }
+        self.jobs_move();
         self.prove();
         self.remember();
     }

@@ -17,11 +17,12 @@ pub enum Kind {
     Services,
     Endpoints,
     Operations,
+    Jobs,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Release, Self::Deployments, Self::ReplicaSets, Self::Services, Self::Endpoints, Self::Operations];
+    pub const ALL: [Self; 7] =
+        [Self::Release, Self::Deployments, Self::ReplicaSets, Self::Services, Self::Endpoints, Self::Operations, Self::Jobs];
 }
 
 /// A part of what is observed that can be unknown.
@@ -30,6 +31,7 @@ pub enum Part {
     Environment,
     Deployments,
     ReplicaSets,
+    Jobs,
     Service(String),
     Endpoints(String),
     Strangers(String),
@@ -51,6 +53,14 @@ pub struct Process {
     pub looked: BTreeMap<String, (Timestamp, Option<Service>)>,
     pub counted: BTreeMap<String, (Timestamp, u32)>,
     pub troubles: BTreeMap<String, (u32, Trouble)>,
+    pub sampled: BTreeMap<bascule_core::gate::ProbeId, super::jobs::Sampled>,
+    pub absent: BTreeSet<String>,
+    pub volumes: BTreeMap<String, Option<Vec<String>>>,
+    pub way_back: Option<bascule_core::WayBack>,
+    pub words: BTreeMap<String, String>,
+    pub inputs: BTreeMap<String, Option<bascule_core::input::Input>>,
+    pub stored: Option<String>,
+    pub discarded: BTreeSet<String>,
 }
 
 impl Process {
@@ -84,7 +94,12 @@ impl Process {
         let at = match read {
             Read::Service(name) => self.looked.get(name).map(|(at, _)| *at),
             Read::Strangers { service, .. } => self.counted.get(service).map(|(at, _)| *at),
-            Read::Pods { .. } => None,
+            Read::Pods { .. }
+            | Read::WayBack { .. }
+            | Read::Volume { .. }
+            | Read::Job { .. }
+            | Read::Words { .. }
+            | Read::Input { .. } => None,
         };
         at.is_some_and(|at| now < at + policy.look_for_service)
     }

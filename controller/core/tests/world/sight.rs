@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use bascule_core::{
-    Answer, Archive, Claim, Deployment, Endpoints, Image, Observed, OperationView, Parameter, PodReport, Read, ReleaseView,
-    ReplicaSet, Service, Sight,
+    Answer, Archive, Claim, Deployment, Endpoints, Image, Job, Observed, OperationView, Parameter, PodReport, Read, ReleaseView,
+    ReplicaSet, Service, Sight, WayBack,
     sources::{self, ARTIFACT_MISSING, ArchiveQuestion, ImageQuestion, ParameterName, ParameterQuestion, Parameters, Wish},
 };
 use bascule_crds::{ArchiveRecord, names};
@@ -21,6 +21,7 @@ pub struct Snapshot {
     pub services: BTreeMap<String, Service>,
     pub endpoints: BTreeMap<String, Endpoints>,
     pub operations: Vec<OperationView>,
+    pub jobs: BTreeMap<String, Job>,
 }
 
 /// What the registry says about tags.
@@ -94,6 +95,7 @@ impl World {
             services: self.services.clone(),
             endpoints: self.services.values().map(|it| (it.name.clone(), self.endpoints(it))).collect(),
             operations: self.operations.clone(),
+            jobs: self.jobs.iter().map(|(name, job)| (name.clone(), job.view.clone())).collect(),
         }
     }
 
@@ -153,6 +155,7 @@ impl World {
                 Kind::Services => shown.services.clone_from(&old.services),
                 Kind::Endpoints => shown.endpoints.clone_from(&old.endpoints),
                 Kind::Operations => shown.operations.clone_from(&old.operations),
+                Kind::Jobs => shown.jobs.clone_from(&old.jobs),
             }
             for ((_, name), learnt) in self.process.learnt.iter().filter(|((of, _), learnt)| of == kind && *learnt > at) {
                 let reply = &self.history[*learnt];
@@ -168,6 +171,7 @@ impl World {
                             (None, _) => {}
                         }
                     }
+                    Kind::Jobs => put(&mut shown.jobs, name, reply.jobs.get(name)),
                     Kind::ReplicaSets | Kind::Endpoints => {}
                 }
             }
@@ -216,7 +220,7 @@ impl World {
         }
         let claim = unless(hidden(Part::Environment), self.claim.clone());
         let parameters = self.parameters(&shown.release, &claim);
-        Observed {
+        let mut observed = Observed {
             images: self.images(&shown.release, &claim, &parameters),
             archives: self.archives(&shown.release, &claim, &parameters),
             architectures: self.nodes.clone(),
@@ -229,10 +233,29 @@ impl World {
             endpoints,
             strangers: strangers.collect(),
             operations: shown.operations,
+            jobs: unless(hidden(Part::Jobs), shown.jobs),
+            absent: process.absent.clone(),
+            volumes: process.volumes.clone(),
+            way_back: process.way_back.clone(),
+            since: super::start(),
+            words: process.words.clone(),
+            samples: self.samples(),
+            inputs: process.inputs.clone(),
+            stored: process.stored.clone(),
+            discarded: process.discarded.clone(),
             check: process.check.clone(),
             pods: process.pods.clone(),
+            configs: BTreeMap::new(),
             troubles: process.troubles_at(self.now),
-        }
+        };
+        let answer = |name: &bascule_core::config::ConfigName| {
+            if self.configs_fail {
+                return Answer::Failed { reason: "Denied", message: format!("{name} may not be read") };
+            }
+            Answer::Known(self.configs.get(&name.to_string()).cloned())
+        };
+        observed.configs = bascule_core::config::names(&observed).into_iter().map(|name| (name.clone(), answer(&name))).collect();
+        observed
     }
 
     /// What Parameter Store says about the parameters that are pointed to.
@@ -341,6 +364,25 @@ impl World {
                 let reasons = self.sets.values().filter(crashing).take(3).map(|set| format!("pod {}-p0: crashed", set.view.name));
                 self.process.pods = Some(PodReport { revision: revision.clone(), at: self.now, reasons: reasons.collect() });
             }
+            Read::WayBack { revision, name } => {
+                let missing = if self.revisions.contains_key(name) { Vec::new() } else { vec![format!("{name} is gone")] };
+                let seen = WayBack { revision: revision.clone(), at: self.now, missing, unseen: Vec::new() };
+                self.process.way_back = Some(seen);
+            }
+            Read::Volume { claim } => {
+                self.process.volumes.insert(claim.clone(), self.volumes.get(claim).cloned());
+            }
+            Read::Job { job } => {
+                self.learn(Kind::Jobs, job);
+                if !self.jobs.contains_key(job) {
+                    self.process.absent.insert(job.clone());
+                }
+            }
+            Read::Words { job } => {
+                let words = self.jobs.get(job).map_or("", |_| "exit code 1: table users is locked");
+                self.process.words.insert(job.clone(), words.to_owned());
+            }
+            Read::Input { revision, name } => self.read_input(revision, name),
         }
         true
     }

@@ -205,7 +205,8 @@ impl World {
 
     fn land(&mut self, observed: &Observed, step: &Step) -> Reply {
         match step {
-            Step::DryRun { revision, deployments } => {
+            Step::Run { .. } | Step::Store { .. } | Step::Discard { .. } => self.keep(step),
+            Step::DryRun { revision, deployments, .. } => {
                 self.write("dry-run");
                 self.process.check =
                     Some(Check { revision: revision.clone(), at: self.now, refusal: self.ask(observed, deployments) });
@@ -291,6 +292,21 @@ impl World {
                 Reply::Done
             }
         }
+    }
+
+    /// Jobs, and what revisions are made from.
+    fn keep(&mut self, step: &Step) -> Reply {
+        match step {
+            Step::Run { job, body } => self.create_job(job, body),
+            Step::Store { revision, body } => self.store_input(revision, body),
+            Step::Discard { revision, name } => {
+                self.write(format!("discard {revision}"));
+                self.revisions.remove(name);
+                self.process.discarded.insert(revision.clone());
+            }
+            _ => {}
+        }
+        Reply::Done
     }
 
     /// What was read of this Service is no longer true.
@@ -401,13 +417,22 @@ fn ends_something(observed: &Observed, next: &bascule_crds::ReleaseStatus) -> bo
 
 /// It moves traffic or pods.
 fn is_grave(step: &Step) -> bool {
-    matches!(step, Step::Apply { .. } | Step::Scale { .. } | Step::DeleteDeployment { .. } | Step::Route(_) | Step::Select { .. })
+    matches!(
+        step,
+        Step::Run { .. }
+            | Step::Apply { .. }
+            | Step::Scale { .. }
+            | Step::DeleteDeployment { .. }
+            | Step::Route(_)
+            | Step::Select { .. }
+    )
 }
 
 /// What a step writes to, as the process sees it afterwards.
 fn object(step: &Step) -> Option<(Kind, String)> {
     match step {
-        Step::DryRun { .. } => None,
+        Step::DryRun { .. } | Step::Store { .. } | Step::Discard { .. } => None,
+        Step::Run { job, .. } => Some((Kind::Jobs, job.clone())),
         Step::Apply { deployment, .. } | Step::Scale { deployment, .. } | Step::DeleteDeployment { deployment, .. } => {
             Some((Kind::Deployments, deployment.clone()))
         }

@@ -37,6 +37,11 @@ impl Tally {
                 Read::Service(_) => self.count("read", "Service"),
                 Read::Strangers { .. } => self.count("read", "Strangers"),
                 Read::Pods { .. } => self.count("read", "Pods"),
+                Read::Job { .. } => self.count("read", "Job"),
+                Read::WayBack { .. } => self.count("read", "WayBack"),
+                Read::Volume { .. } => self.count("read", "Volume"),
+                Read::Words { .. } => self.count("read", "Words"),
+                Read::Input { .. } => self.count("read", "Input"),
             }
         }
     }

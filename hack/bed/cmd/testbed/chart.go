@@ -47,7 +47,7 @@ func (b *bed) applyChart(ctx context.Context, t tools) error {
 	if hash != b.state.Chart {
 		err := step("chart", nil, func() error {
 			return b.tool(ctx, nil, t["helm"], "upgrade", "--install", "bascule", b.chartFolder(), "--namespace", chartNamespace,
-				"--create-namespace", "--set", "controller.enabled=false", "--wait", "--timeout", helmTimeout)
+				"--create-namespace", "--set", "controller.enabled=false,gates.readSecrets=true,configs.watchSecrets=true", "--wait", "--timeout", helmTimeout)
 		})
 		if err != nil {
 			return fmt.Errorf("the chart cannot be installed: %w", err)

@@ -104,6 +104,7 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         fetch: Some(Arc::new(Registry)),
         registries_elsewhere: Vec::new(),
         cloud: None,
+        gates: None,
         lease: None,
         seed: 1,
         policy: Policy::default(),

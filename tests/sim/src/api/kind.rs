@@ -34,7 +34,7 @@ const PLAIN: Kind = Kind {
 
 const CUSTOM: Kind = Kind { group: "bascule.dev", version: "v1alpha1", status: true, generation: true, custom: true, ..PLAIN };
 
-pub(crate) static KINDS: [Kind; 17] = [
+pub(crate) static KINDS: [Kind; 18] = [
     Kind { full: "namespaces", plural: "namespaces", kind: "Namespace", namespaced: false, status: true, ..PLAIN },
     Kind { full: "services", plural: "services", kind: "Service", status: true, ..PLAIN },
     Kind { full: "pods", plural: "pods", kind: "Pod", status: true, generation: true, ..PLAIN },
@@ -62,6 +62,7 @@ pub(crate) static KINDS: [Kind; 17] = [
         generation: true,
         ..PLAIN
     },
+    Kind { full: "apps/controllerrevisions", group: "apps", plural: "controllerrevisions", kind: "ControllerRevision", ..PLAIN },
     Kind { full: "batch/jobs", group: "batch", plural: "jobs", kind: "Job", status: true, generation: true, ..PLAIN },
     Kind {
         full: "autoscaling/horizontalpodautoscalers",

@@ -4,12 +4,13 @@ use super::{View, Wishes, delete, deleting};
 use crate::api::Kind;
 
 const USER: &str = "garbage-collector";
-const COLLECTED: [&str; 8] = [
+const COLLECTED: [&str; 9] = [
     "apps/deployments",
     "apps/replicasets",
     "pods",
     "services",
     "batch/jobs",
+    "apps/controllerrevisions",
     "discovery.k8s.io/endpointslices",
     "bascule.dev/operations",
     "configmaps",

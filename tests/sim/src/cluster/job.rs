@@ -1,8 +1,9 @@
 //! Jobs: one pod; its exit code decides, and it is tried again up to the limit.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{View, Wishes, controlled_by, create, deleting, kind, number, owner, patch, pod, text};
+use super::{View, Wishes, controlled_by, create, delete, deleting, kind, number, owner, patch, pod, text};
 
 const USER: &str = "job-controller";
 
@@ -19,10 +20,23 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
         let limit = usize::try_from(job["spec"]["backoffLimit"].as_i64().unwrap_or(6)).unwrap_or(0);
         let active = pods.len() - succeeded - failed;
         let mut status = json!({"active": active, "succeeded": succeeded, "failed": failed});
-        if succeeded > 0 {
+        let deadline = job["spec"]["activeDeadlineSeconds"].as_i64().map(SignedDuration::from_secs);
+        let began: Timestamp = text(job, "/metadata/creationTimestamp").parse().unwrap_or(view.now);
+        let late = deadline.is_some_and(|deadline| view.now >= began + deadline);
+        if let Some(deadline) = deadline {
+            wishes.wake_at(began + deadline);
+        }
+        if late && succeeded == 0 {
+            for pod in pods.iter().filter(|pod| !deleting(pod)) {
+                wishes.requests.push(delete(USER, "pods", pod));
+            }
+            status["conditions"] = json!([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded",
+                "message": "Job was active longer than specified deadline"}]);
+        } else if succeeded > 0 {
             status["conditions"] = json!([{"type": "Complete", "status": "True"}]);
         } else if failed > limit {
-            status["conditions"] = json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]);
+            status["conditions"] = json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+                "message": "Job has reached the specified backoff limit"}]);
         } else if active == 0 && number(job, "/spec/suspend") == 0 {
             wishes.requests.push(new_pod(job));
         }
@@ -30,6 +44,16 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
             wishes.requests.push(patch(USER, "batch/jobs", job, "status", json!({"status": status})));
         }
     }
+}
+
+/// Those of the template, and the one by which the pods of a Job are found.
+fn labels(job: &Value) -> Value {
+    let mut labels = job["spec"]["template"]["metadata"]["labels"].clone();
+    if !labels.is_object() {
+        labels = json!({});
+    }
+    labels["batch.kubernetes.io/job-name"] = job["metadata"]["name"].clone();
+    labels
 }
 
 fn new_pod(job: &Value) -> super::Request {
@@ -42,7 +66,7 @@ fn new_pod(job: &Value) -> super::Request {
             "metadata": {
                 "generateName": format!("{}-", text(job, "/metadata/name")),
                 "namespace": job["metadata"]["namespace"],
-                "labels": template["metadata"]["labels"],
+                "labels": labels(job),
                 "annotations": template["metadata"]["annotations"],
                 "ownerReferences": owner(kind("batch/jobs"), job),
                 "finalizers": [pod::KUBELET],

@@ -72,8 +72,10 @@ fn fate(pod: &Value, age: SignedDuration) -> (Value, Option<SignedDuration>) {
         }
         "exits" => {
             let exits_at = STARTS_IN + duration(pod, "exits-after").unwrap_or_default();
-            if age < exits_at { (running(pod, true, 0), Some(exits_at)) } else { (exited(pod), None) }
+            if age < exits_at { (running(pod, true, 0), Some(exits_at)) } else { (exited(pod, exit_code(pod)), None) }
         }
+        // As on the beds: the pod of a Job is over as soon as it is ready.
+        "fails" | "" if of_job(pod) && age >= ready_at => (exited(pod, i64::from(behaviour == "fails")), None),
         _ => (running(pod, age >= ready_at, 0), Some(ready_at).filter(|at| *at > age)),
     }
 }
@@ -88,10 +90,9 @@ fn flapping(pod: &Value, age: SignedDuration) -> (Value, Option<SignedDuration>)
 }
 
 fn running(pod: &Value, ready: bool, restarts: i64) -> Value {
-    let last = text(pod, "/metadata/uid").rsplit('-').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
     json!({
         "phase": "Running",
-        "podIP": format!("10.0.{}.{}", last / 250 % 250, last % 250 + 1),
+        "podIP": address(pod),
         "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
         "containerStatuses": [{
             "name": pod["spec"]["containers"][0]["name"], "ready": ready, "restartCount": restarts, "image": "", "imageID": "",
@@ -112,10 +113,23 @@ fn waiting(reason: &str, restarts: i64) -> Value {
     })
 }
 
-fn exited(pod: &Value) -> Value {
-    let code: i64 = text(pod, "/metadata/annotations/bed.bascule.dev~1exit-code").parse().unwrap_or(0);
+fn address(pod: &Value) -> String {
+    let last = text(pod, "/metadata/uid").rsplit('-').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    format!("10.0.{}.{}", last / 250 % 250, last % 250 + 1)
+}
+
+fn of_job(pod: &Value) -> bool {
+    text(pod, "/metadata/ownerReferences/0/kind") == "Job"
+}
+
+fn exit_code(pod: &Value) -> i64 {
+    text(pod, "/metadata/annotations/bed.bascule.dev~1exit-code").parse().unwrap_or(0)
+}
+
+fn exited(pod: &Value, code: i64) -> Value {
     json!({
         "phase": if code == 0 { "Succeeded" } else { "Failed" },
+        "podIP": address(pod),
         "conditions": [{"type": "Ready", "status": "False"}],
         "containerStatuses": [{
             "name": pod["spec"]["containers"][0]["name"], "ready": false, "restartCount": 0, "image": "", "imageID": "",

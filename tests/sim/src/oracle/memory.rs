@@ -22,11 +22,11 @@ impl Memory {
     pub(super) fn hear(&mut self, change: &Change) {
         let outcome = |object: &Value| text(object, "/status/outcome") == "Refused";
         let refused = outcome(&change.object) && !change.before.as_ref().is_some_and(|before| outcome(before));
-        if refused && change.object["spec"]["type"] == "Retry" {
+        if refused && lifts(&change.object) {
             let key = (change.namespace.clone(), text(&change.object, "/spec/release").to_owned());
             self.retried.entry(key).and_modify(|asked| *asked = asked.saturating_sub(1));
         }
-        if change.before.is_none() && change.object["spec"]["type"] == "Retry" {
+        if change.before.is_none() && lifts(&change.object) {
             *self.retried.entry((change.namespace.clone(), text(&change.object, "/spec/release").to_owned())).or_default() += 1;
         }
     }
@@ -46,6 +46,11 @@ impl Memory {
     pub(super) fn lists_rejected(&self, release: &Value, revision: &str) -> bool {
         rejected(release).any(|it| it == revision)
     }
+}
+
+/// Operations by which a person may take a rejection back.
+fn lifts(operation: &Value) -> bool {
+    ["Retry", "Rollback", "Resume"].contains(&text(operation, "/spec/type"))
 }
 
 fn rejected(release: &Value) -> impl Iterator<Item = &str> {

@@ -55,7 +55,13 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
     }
     let replicas = |object: &Value| object["spec"]["replicas"].as_i64().unwrap_or(1);
     let asked = oracle.none_wanted(&change.namespace, release, at);
-    if replicas(after) == 0 && replicas(before) > 0 && still_named && wants_pods(owner, workload) && !asked {
+    if replicas(after) == 0
+        && replicas(before) > 0
+        && still_named
+        && wants_pods(owner, workload)
+        && !asked
+        && !recreates(owner, workload)
+    {
         oracle.violated("S3", at, &format!("{what} was scaled to 0"));
     }
 }
@@ -75,6 +81,12 @@ fn is_healed(after: &Value, proved: &Value, before: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+/// It cannot run twice: it ends before it starts again.
+fn recreates(release: &Value, workload: &str) -> bool {
+    let mut named = release["spec"]["workloads"].as_array().into_iter().flatten();
+    named.any(|it| it["name"] == workload && it["strategy"]["type"] == "Recreate")
 }
 
 /// Some workload is to have no pods.

@@ -24,12 +24,13 @@ struct Kind {
     version: &'static str,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind { plural: "releases", name: "Release", version: "bascule.dev/v1alpha1" },
     Kind { plural: "operations", name: "Operation", version: "bascule.dev/v1alpha1" },
     Kind { plural: "environments", name: "Environment", version: "bascule.dev/v1alpha1" },
     Kind { plural: "deployments", name: "Deployment", version: "apps/v1" },
     Kind { plural: "replicasets", name: "ReplicaSet", version: "apps/v1" },
+    Kind { plural: "jobs", name: "Job", version: "batch/v1" },
     Kind { plural: "services", name: "Service", version: "v1" },
     Kind { plural: "endpointslices", name: "EndpointSlice", version: "discovery.k8s.io/v1" },
     Kind { plural: "namespaces", name: "Namespace", version: "v1" },

@@ -1,0 +1,83 @@
+//! Gates and hooks as they were written: what is wrong with them, with the path of the field.
+//!
+//! Asked at every decision, so that a mistake is a condition within a second of the write and not a failed release at night.
+
+use bascule_crds::{Gate, Gates, HttpGate, JobTemplate};
+use bascule_expressions::{Expression, Kind, check_query};
+use serde_json::Value;
+
+use super::Decision;
+use crate::{
+    revision::open_variables,
+    variables::{Variables, substitute, substitute_text},
+};
+
+impl Decision<'_> {
+    /// The first mistake.
+    pub(super) fn check_gates(&self) -> Option<String> {
+        let spec = &self.observed.release.spec;
+        if spec.hooks.before_start.is_empty() && spec.gates == Gates::default() {
+            return None;
+        }
+        // What the variables stand for is known when the artifacts are; until then nothing starts anyway.
+        let variables = open_variables(self.observed, &self.wanted.as_ref().ok()?.artifacts).ok()?;
+        let mut hooks = spec.hooks.before_start.iter();
+        let hooks = hooks.find_map(|hook| job(&hook.job, &format!("spec.hooks.beforeStart[{}].job", hook.name), &variables));
+        hooks.or_else(|| {
+            let before = spec.gates.before_switch.iter().map(|gate| ("beforeSwitch", gate));
+            let mut all = before.chain(spec.gates.after_switch.iter().map(|gate| ("afterSwitch", gate)));
+            all.find_map(|(stage, gate)| self.check_gate(gate, &format!("spec.gates.{stage}[{}]", gate.name), &variables))
+        })
+    }
+
+    fn check_gate(&self, gate: &Gate, path: &str, variables: &Variables) -> Option<String> {
+        let text =
+            |field: &str, text: &str| substitute_text(text, &format!("{path}.{field}"), variables).map_err(|it| it.to_string());
+        let result = if let Some(http) = &gate.http {
+            let expected =
+                http.expect.as_deref().map_or(Ok(()), |text| expression(text, Kind::Http, &format!("{path}.http.expect")));
+            expected.and_then(|()| self.check_target(http, path)).and_then(|()| {
+                let texts = [("http.path", Some(&http.path)), ("http.body", http.body.as_ref())];
+                texts
+                    .into_iter()
+                    .filter_map(|(field, it)| Some((field, it?)))
+                    .try_for_each(|(field, it)| text(field, it).map(drop))
+            })
+        } else if let Some(prometheus) = &gate.prometheus {
+            let expected = expression(&prometheus.expect, Kind::Prometheus, &format!("{path}.prometheus.expect"));
+            expected.and_then(|()| text("prometheus.query", &prometheus.query)).and_then(|query| {
+                let wrong = check_query(&query).err().filter(|error| !error.may_be_newer());
+                wrong.map_or(Ok(()), |error| Err(format!("{path}.prometheus.query: {error}")))
+            })
+        } else if let Some(webhook) = &gate.webhook {
+            text("webhook.url", &webhook.url).map(drop)
+        } else {
+            gate.job.as_ref().and_then(|template| job(template, &format!("{path}.job"), variables)).map_or(Ok(()), Err)
+        };
+        result.err()
+    }
+
+    fn check_target(&self, http: &HttpGate, path: &str) -> Result<(), String> {
+        let spec = &self.observed.release.spec;
+        let service = http.service.as_ref().filter(|name| spec.services.iter().all(|it| it.name != **name));
+        if let Some(name) = service {
+            return Err(format!("{path}.http.service: {name} is none of spec.services"));
+        }
+        let workload = http.workload.as_ref().filter(|name| spec.workloads.iter().all(|it| it.name != **name));
+        workload.map_or(Ok(()), |name| Err(format!("{path}.http.workload: {name} is none of spec.workloads")))
+    }
+}
+
+fn expression(text: &str, kind: Kind, path: &str) -> Result<(), String> {
+    Expression::parse(text, kind).map(drop).map_err(|error| format!("{path}: {error}"))
+}
+
+/// A pod template must at least have containers, and no name that stands for nothing.
+fn job(template: &JobTemplate, path: &str, variables: &Variables) -> Option<String> {
+    let path = format!("{path}.template");
+    let containers = template.template.pointer("/spec/containers").and_then(Value::as_array);
+    if containers.is_none_or(Vec::is_empty) {
+        return Some(format!("{path}.spec.containers: a pod needs at least one container"));
+    }
+    substitute(&template.template, &path, variables).err().map(|error| error.to_string())
+}

@@ -1,0 +1,462 @@
+//! Gates: what a candidate must pass before it gets the traffic, and while it has it.
+//!
+//! A gate has no default answer. Before the switch each verdict is written into the status before traffic goes by it; during the bake
+//! the last samples count, so that a new process begins to count anew. What cannot be measured is no yes, and after the gate's
+//! time-out it is a no.
+
+use bascule_crds::{
+    Candidate, Each, Gate, GateRecord, GateStage, GateState, HttpGate, JobRecord, JobTemplate, PrometheusGate, Scheme, Track,
+    WebhookGate, names,
+};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{
+    Decision,
+    jobs::{Outcome, Wanted, told},
+    later, note,
+};
+use crate::{
+    gate::{Ask, Door, HttpAsk, Port, Probe, ProbeId, PrometheusAsk, Samples, Target, Verdict, WebhookAsk},
+    mutant::{self, Mutant},
+    observed::{Claim, ServicePort, Sight},
+    plan::NoteKind,
+    revision::variables_of,
+    variables::{Variables, substitute_text},
+};
+
+/// What all gates of a stage come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gated {
+    Passed,
+    /// Why not yet.
+    NotYet(String),
+    Failed(String),
+}
+
+/// What a good answer to a request is, unless somebody says.
+const GOOD_STATUS: &str = "status >= 200 && status < 300";
+/// What a gate says is written again at most this often: numbers move all the time.
+const SAY_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+
+impl Decision<'_> {
+    fn gates(&self, candidate: &Candidate, stage: GateStage) -> Vec<Gate> {
+        // It was gated when it was released, and its pods have run since.
+        if candidate.rollback.as_ref().is_some_and(|it| it.warm) {
+            return Vec::new();
+        }
+        let gates = &self.observed.release.spec.gates;
+        match stage {
+            GateStage::BeforeSwitch => gates.before_switch.clone(),
+            GateStage::AfterSwitch => gates.after_switch.clone(),
+        }
+    }
+
+    /// What nobody could ask or run is said when it is written, not when it is needed: nothing starts before it is put right.
+    pub(super) fn gates_are_wrong(&mut self) -> bool {
+        let Some(why) = self.check_gates() else { return false };
+        self.stall("GateInvalid", why);
+        true
+    }
+
+    /// Its pods are ready: are its gates passed? Asks what must be asked for it.
+    pub(super) fn gated(&mut self, candidate: &Candidate) -> Gated {
+        let gates = self.gates(candidate, GateStage::BeforeSwitch);
+        if gates.is_empty() || mutant::is(Mutant::SkipGates) {
+            return Gated::Passed;
+        }
+        if let Some(gate) = gates.iter().find(|gate| record(candidate, GateStage::BeforeSwitch, &gate.name).is_none()) {
+            let waits = format!("gate {} has not been asked yet", gate.name);
+            self.begin_gates(candidate, GateStage::BeforeSwitch);
+            return Gated::NotYet(waits);
+        }
+        let mut open = Vec::new();
+        for gate in &gates {
+            let Some(known) = record(candidate, GateStage::BeforeSwitch, &gate.name) else { continue };
+            match known.state {
+                GateState::Passed => continue,
+                GateState::Failed => return Gated::Failed(format!("gate {}: {}", gate.name, known.message)),
+                GateState::Running => {}
+            }
+            match self.verdict(candidate, gate, known) {
+                Gated::Passed => {
+                    self.mark(known, GateState::Passed, String::new());
+                    let message = format!("gate {} of {} ({})", gate.name, candidate.version, candidate.revision);
+                    self.record_notes.push(note(NoteKind::GatePassed, message));
+                    open.push(format!("gate {} has passed", gate.name));
+                }
+                Gated::NotYet(why) => {
+                    open.push(self.say_gate(known, why));
+                }
+                Gated::Failed(why) => {
+                    self.mark(known, GateState::Failed, why.clone());
+                    return Gated::Failed(format!("gate {}: {why}", gate.name));
+                }
+            }
+        }
+        // What has passed is in the status before traffic goes by it.
+        if open.is_empty() { Gated::Passed } else { Gated::NotYet(open.join("; ")) }
+    }
+
+    /// It has the traffic: do its gates say well? Asks all of them, to the end of the bake.
+    pub(super) fn watched(&mut self, candidate: &Candidate) -> Gated {
+        let gates = self.gates(candidate, GateStage::AfterSwitch);
+        if gates.iter().any(|gate| record(candidate, GateStage::AfterSwitch, &gate.name).is_none()) {
+            self.begin_gates(candidate, GateStage::AfterSwitch);
+            return Gated::NotYet("not all gates have been asked".to_owned());
+        }
+        let mut open = Vec::new();
+        let mut failed = None;
+        for gate in &gates {
+            let Some(known) = record(candidate, GateStage::AfterSwitch, &gate.name) else { continue };
+            match self.verdict(candidate, gate, known) {
+                Gated::Passed if gate.job.is_some() && known.state == GateState::Running => {
+                    self.mark(known, GateState::Passed, String::new());
+                }
+                Gated::Passed => {}
+                Gated::NotYet(why) => {
+                    open.push(self.say_gate(known, why));
+                }
+                Gated::Failed(why) => {
+                    failed.get_or_insert(format!("gate {}: {why}", gate.name));
+                }
+            }
+        }
+        match (failed, open.is_empty()) {
+            (Some(why), _) => Gated::Failed(why),
+            (None, false) => Gated::NotYet(open.join("; ")),
+            (None, true) => Gated::Passed,
+        }
+    }
+
+    /// From here on their time-outs count.
+    pub(super) fn begin_gates(&mut self, candidate: &Candidate, stage: GateStage) {
+        let gates = self.gates(candidate, stage);
+        let now = self.now;
+        let Some(next) = &mut self.next.candidate else { return };
+        for gate in gates {
+            if record(next, stage, &gate.name).is_none() {
+                next.gates.push(GateRecord {
+                    stage,
+                    name: gate.name,
+                    state: GateState::Running,
+                    message: String::new(),
+                    at: None,
+                    since: now,
+                    job: None,
+                });
+                self.must_record = true;
+            }
+        }
+    }
+
+    fn verdict(&mut self, candidate: &Candidate, gate: &Gate, known: &GateRecord) -> Gated {
+        // After the switch there is time for the whole bake, and for what it takes to answer once more after a restart.
+        let at_least = match known.stage {
+            GateStage::BeforeSwitch => SignedDuration::ZERO,
+            GateStage::AfterSwitch => {
+                self.observed.release.spec.strategy.bake.get() + gate.interval().get() + gate.interval().get()
+            }
+        };
+        let timeout = gate.timeout.get().max(at_least);
+        if let Some(template) = &gate.job {
+            return self.job_verdict(candidate, gate, template, known);
+        }
+        match self.probe(candidate, gate, known.stage) {
+            Ok(probe) => {
+                let verdict = self.count(gate, known, timeout, &probe);
+                self.probes.push(probe);
+                verdict
+            }
+            // Nothing to ask with is nothing that was answered.
+            Err(why) => self.without_answer(known, timeout, why),
+        }
+    }
+
+    fn count(&mut self, gate: &Gate, known: &GateRecord, timeout: SignedDuration, probe: &Probe) -> Gated {
+        let samples = self.observed.samples.iter().find(|samples| samples.id == probe.id);
+        let Some(Samples { passes, failures, last, .. }) = samples else {
+            return self.without_answer(known, timeout, String::new());
+        };
+        if *failures >= gate.failures() {
+            let why = if let Verdict::Fail(why) = last { why.clone() } else { format!("{failures} bad samples") };
+            return Gated::Failed(why);
+        }
+        if *passes >= gate.successes() || (mutant::is(Mutant::NoDataIsGood) && matches!(last, Verdict::Unknown(_))) {
+            return Gated::Passed;
+        }
+        let why = match last {
+            Verdict::Pass => String::new(),
+            Verdict::Fail(why) | Verdict::Unknown(why) => why.clone(),
+        };
+        self.without_answer(known, timeout, why)
+    }
+
+    fn without_answer(&mut self, known: &GateRecord, timeout: SignedDuration, why: String) -> Gated {
+        let end = later(known.since, timeout);
+        if self.now >= end {
+            let why = if why.is_empty() { "it has not answered".to_owned() } else { why };
+            return Gated::Failed(format!("no good answer within {}: {why}", told(timeout)));
+        }
+        self.look_at(end);
+        Gated::NotYet(why)
+    }
+
+    fn job_verdict(&mut self, candidate: &Candidate, gate: &Gate, template: &JobTemplate, known: &GateRecord) -> Gated {
+        if known.state == GateState::Passed {
+            return Gated::Passed;
+        }
+        let stage = match known.stage {
+            GateStage::BeforeSwitch => "beforeSwitch",
+            GateStage::AfterSwitch => "afterSwitch",
+        };
+        let wanted = Wanted {
+            kind: "gate",
+            field: format!("spec.gates.{stage}[{}]", gate.name),
+            attempt: candidate.started_at.to_string(),
+            name: &gate.name,
+            template,
+            timeout: gate.timeout.get(),
+            since: known.since,
+            record: known.job.as_ref(),
+        };
+        match self.run(candidate, &wanted) {
+            Outcome::Pending => Gated::NotYet(known.message.clone()),
+            Outcome::Running => Gated::NotYet("its Job runs".to_owned()),
+            Outcome::Created(job) => {
+                self.keep_job(known, job);
+                Gated::NotYet("its Job runs".to_owned())
+            }
+            Outcome::Succeeded(job) => {
+                self.keep_job(known, job);
+                Gated::Passed
+            }
+            Outcome::Failed(job, why) => {
+                self.keep_job(known, job);
+                Gated::Failed(why)
+            }
+            Outcome::Lost(why) => Gated::Failed(why),
+        }
+    }
+
+    fn keep_job(&mut self, known: &GateRecord, job: JobRecord) {
+        if let Some(record) = self.next_record(known)
+            && record.job.as_ref() != Some(&job)
+        {
+            record.job = Some(job);
+            self.must_record = true;
+        }
+    }
+
+    fn mark(&mut self, known: &GateRecord, state: GateState, message: String) {
+        let now = self.now;
+        if let Some(record) = self.next_record(known) {
+            record.state = state;
+            record.message = message;
+            record.at = Some(now);
+            self.must_record = true;
+        }
+    }
+
+    /// What it says, in the status and in one line: not each number that it says.
+    fn say_gate(&mut self, known: &GateRecord, why: String) -> String {
+        let now = self.now;
+        let mut said = known.message.clone();
+        let due = known.at.is_none_or(|at| now >= later(at, SAY_AGAIN));
+        if why != said && !why.is_empty() && due {
+            said.clone_from(&why);
+            if let Some(record) = self.next_record(known) {
+                record.message = why;
+                record.at = Some(now);
+            }
+        }
+        if said.is_empty() { format!("gate {}", known.name) } else { format!("gate {}: {said}", known.name) }
+    }
+
+    fn next_record(&mut self, known: &GateRecord) -> Option<&mut GateRecord> {
+        let gates = &mut self.next.candidate.as_mut()?.gates;
+        gates.iter_mut().find(|record| record.stage == known.stage && record.name == known.name)
+    }
+
+    /// The pod template hashes of the candidate's ReplicaSets, as PromQL matches them: pods are called by them.
+    pub(super) fn pod_hash(&self, candidate: &Candidate) -> String {
+        let sets = self.observed.replica_sets.known().into_iter().flatten();
+        let ours = sets.filter(|set| set.track == Some(candidate.track) && set.revision == candidate.revision);
+        let mut hashes: Vec<_> = ours.filter_map(|set| set.name.rsplit_once('-')).map(|(_, hash)| hash.to_owned()).collect();
+        hashes.sort();
+        hashes.dedup();
+        hashes.join("|")
+    }
+
+    /// What is to be asked, or why that cannot be said.
+    fn probe(&self, candidate: &Candidate, gate: &Gate, stage: GateStage) -> Result<Probe, String> {
+        let variables = variables_of(self.observed, candidate, &self.pod_hash(candidate))?;
+        let (ask, within) = if let Some(http) = &gate.http {
+            (Ask::Http(self.http(candidate, http, stage, &variables)?), http.timeout)
+        } else if let Some(prometheus) = &gate.prometheus {
+            (Ask::Prometheus(self.prometheus(prometheus, &variables)?), prometheus.timeout)
+        } else if let Some(webhook) = &gate.webhook {
+            (Ask::Webhook(self.webhook(candidate, gate, webhook, stage, &variables)?), webhook.timeout)
+        } else {
+            return Err("it asks nothing".to_owned());
+        };
+        let id = ProbeId { revision: candidate.revision.clone(), attempt: candidate.started_at, stage, name: gate.name.clone() };
+        Ok(Probe { id, ask, every: gate.interval().get(), within: within.get() })
+    }
+
+    fn http(&self, candidate: &Candidate, http: &HttpGate, stage: GateStage, variables: &Variables) -> Result<HttpAsk, String> {
+        let text = |text: &str| substitute_text(text, "", variables).map_err(|error| error.message);
+        let headers = http.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
+        Ok(HttpAsk {
+            to: self.target(candidate, http, stage)?,
+            tls: http.scheme == Scheme::Https,
+            method: http.method,
+            path: text(&http.path)?,
+            headers: headers.collect::<Result<_, String>>()?,
+            body: http.body.as_deref().map(text).transpose()?,
+            expect: http.expect.clone().unwrap_or_else(|| GOOD_STATUS.to_owned()),
+        })
+    }
+
+    /// Through the preview where there is one, as users would; else to the pods themselves.
+    fn target(&self, candidate: &Candidate, http: &HttpGate, stage: GateStage) -> Result<Target, String> {
+        let spec = &self.observed.release.spec;
+        let labels = |workload: Option<&str>| {
+            let own = [
+                (names::RELEASE, self.observed.release.name.as_str()),
+                (names::TRACK, candidate.track.as_str()),
+                (names::REVISION, candidate.revision.as_str()),
+            ];
+            let all = own.into_iter().chain(workload.map(|workload| (names::WORKLOAD, workload)));
+            all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let Some(name) = &http.service else {
+            let port = http.port.as_ref().and_then(pod_port).ok_or("its port is no port")?;
+            return Ok(Target::Pods { labels: labels(http.workload.as_deref()), port, each: http.each });
+        };
+        let Some(Sight::Known(Some(service))) = self.observed.services.get(name) else {
+            return Err(format!("Service {name} is not there"));
+        };
+        let is_meant = |port: &&ServicePort| match &http.port {
+            None => true,
+            Some(Value::String(named)) => port.name.as_ref() == Some(named),
+            Some(number) => number.as_i64() == Some(i64::from(port.port)),
+        };
+        let Some(port) = service.ports.iter().find(is_meant) else {
+            let asked = http.port.as_ref().map_or_else(|| "port".to_owned(), |port| format!("port {port}"));
+            return Err(format!("Service {name} has no {asked}"));
+        };
+        let number = u16::try_from(port.port).map_err(|_| format!("port {} of Service {name} is none", port.port))?;
+        let through = match stage {
+            GateStage::AfterSwitch => Some(name.clone()),
+            GateStage::BeforeSwitch => spec.preview.then(|| names::preview(name)),
+        };
+        if let Some(through) = through.filter(|_| http.each == Each::Any) {
+            self.shows(&through, candidate.track, stage)?;
+            return Ok(Target::Service { name: through, port: number });
+        }
+        let port = port.target_port.as_ref().and_then(pod_port).unwrap_or(Port::Number(number));
+        let mut labels = labels(None);
+        labels.extend(service.base_selector());
+        Ok(Target::Pods { labels, port, each: http.each })
+    }
+
+    /// It sends to the candidate, and to nobody else.
+    fn shows(&self, service: &str, track: Track, stage: GateStage) -> Result<(), String> {
+        let seen = self.observed.services.get(service).and_then(|sight| sight.known()?.as_ref());
+        let Some(seen) = seen else { return Err(format!("Service {service} is not there yet")) };
+        if seen.selected() != Some(track.as_str()) {
+            return Err(format!("Service {service} does not send to {track} yet"));
+        }
+        let sets = self.observed.replica_sets.known().into_iter().flatten().filter(|set| set.track != Some(track));
+        let others: Vec<_> = sets.map(|set| set.name.as_str()).collect();
+        match self.observed.endpoints.get(service).and_then(Sight::known) {
+            _ if stage == GateStage::AfterSwitch => Ok(()),
+            Some(endpoints) if endpoints.ready.is_empty() || endpoints.any_of(others.into_iter()) => {
+                Err(format!("the endpoints of Service {service} are not those of {track} yet"))
+            }
+            Some(_) => Ok(()),
+            None => Err(format!("the endpoints of Service {service} are not known yet")),
+        }
+    }
+
+    fn prometheus(&self, gate: &PrometheusGate, variables: &Variables) -> Result<PrometheusAsk, String> {
+        let configured = self.environment_spec().map(|spec| &spec.prometheus);
+        let own = gate.address.clone();
+        let address = own.clone().or_else(|| configured.and_then(|it| it.address.clone()));
+        let address = address.ok_or("it names no address, and the Environment has no spec.prometheus.address")?;
+        let namespace = self.observed.release.namespace.clone();
+        let of_release = |name: &String| bascule_crds::SecretReference { namespace: namespace.clone(), name: name.clone() };
+        let secret = if own.is_some() {
+            gate.secret.as_ref().map(of_release)
+        } else {
+            // The platform team's token is for the platform team's address only.
+            configured.and_then(|it| it.secret.clone())
+        };
+        let query = substitute_text(&gate.query, "", variables).map_err(|error| error.message)?;
+        Ok(PrometheusAsk { address, secret, query, expect: gate.expect.clone(), door: self.door() })
+    }
+
+    fn webhook(
+        &self,
+        candidate: &Candidate,
+        gate: &Gate,
+        webhook: &WebhookGate,
+        stage: GateStage,
+        variables: &Variables,
+    ) -> Result<WebhookAsk, String> {
+        let release = &self.observed.release;
+        let url = substitute_text(&webhook.url, "", variables).map_err(|error| error.message)?;
+        let secret = webhook
+            .secret
+            .as_ref()
+            .map(|name| bascule_crds::SecretReference { namespace: release.namespace.clone(), name: name.clone() });
+        let body = json!({
+            "release": release.name,
+            "namespace": release.namespace,
+            "environment": self.environment_name(),
+            "gate": gate.name,
+            "stage": stage,
+            "revision": candidate.revision,
+            "version": candidate.version,
+            "track": candidate.track,
+            "attempt": candidate.started_at,
+            "artifacts": candidate.artifacts,
+        });
+        Ok(WebhookAsk { url, secret, body, door: self.door() })
+    }
+
+    fn door(&self) -> Door {
+        let spec = self.environment_spec();
+        Door {
+            namespace: self.observed.release.namespace.clone(),
+            configured: spec.and_then(|spec| spec.prometheus.address.clone()),
+            endpoints: spec.and_then(|spec| spec.allow.endpoints.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn environment_spec(&self) -> Option<&bascule_crds::EnvironmentSpec> {
+        match self.observed.environment.known() {
+            Some(Claim::Of { spec, .. }) => Some(spec),
+            _ => None,
+        }
+    }
+
+    fn environment_name(&self) -> Option<&str> {
+        match self.observed.environment.known() {
+            Some(Claim::Of { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+fn record<'a>(candidate: &'a Candidate, stage: GateStage, name: &str) -> Option<&'a GateRecord> {
+    candidate.gates.iter().find(|record| record.stage == stage && record.name == name)
+}
+
+fn pod_port(port: &Value) -> Option<Port> {
+    match port {
+        Value::String(name) => Some(Port::Name(name.clone())),
+        number => Some(Port::Number(u16::try_from(number.as_i64()?).ok()?)),
+    }
+}

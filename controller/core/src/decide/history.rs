@@ -1,0 +1,232 @@
+//! What was released, and the way back to it.
+//!
+//! While the pods of a candidate come up, what it was made from is stored in a ControllerRevision. When it has settled, the status
+//! remembers it under a number. A person may return to any of them; from then on that one is wanted, whatever the spec says,
+//! until the spec asks for something else than what was left, or a person lifts the hold.
+
+use bascule_crds::{Candidate, Hold, Released, ReleasedOutcome, Return, Version, WorkloadRecord};
+
+use super::{Decision, note};
+use crate::{
+    input,
+    mutant::{self, Mutant},
+    plan::{NoteKind, Read, Step},
+    revision::{Blocked, Rendered},
+};
+
+/// A revision to return to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Goal {
+    pub(super) revision: String,
+    pub(super) version: String,
+}
+
+impl Decision<'_> {
+    /// What is wanted while a person holds the Release at a revision of the history.
+    pub(super) fn hold_on(&mut self) {
+        let Some(hold) = self.next.hold.clone() else { return };
+        if let (Some(left), Ok(asked)) = (&hold.left, &self.wanted)
+            && asked.revision.as_str() != left
+            && self.next.hold == self.stored.hold
+        {
+            let message = format!("{} is wanted by now: automation is on again", asked.version);
+            self.record_notes.push(note(NoteKind::Operated, message));
+            self.next.hold = None;
+            self.must_record = true;
+            return;
+        }
+        let Some(revision) = hold.revision else { return };
+        if self.wanted.as_ref().is_ok_and(|asked| asked.revision.as_str() == revision) {
+            return;
+        }
+        self.wanted = self.again(&revision);
+    }
+
+    /// A revision of the history, from what was stored of it.
+    fn again(&mut self, revision: &str) -> Result<Rendered, Blocked> {
+        let name = input::name(&self.observed.release.name, revision);
+        match self.observed.inputs.get(revision) {
+            None => {
+                self.reads.push(Read::Input { revision: revision.to_owned(), name: name.clone() });
+                Err(Blocked::Waiting(format!("ControllerRevision {name} is being read")))
+            }
+            Some(None) => Err(Blocked::Unresolved(
+                "RollbackBlocked",
+                format!("what {revision} was made from is not there any more: ControllerRevision {name} is gone"),
+            )),
+            Some(Some(input)) => Rendered::again(input, &self.observed.release.spec).ok_or_else(|| {
+                Blocked::Unresolved("RollbackBlocked", format!("ControllerRevision {name} does not make {revision} again"))
+            }),
+        }
+    }
+
+    /// Beside the pods, so that it costs no time: what this candidate was made from.
+    pub(super) fn store(&mut self, candidate: &Candidate) {
+        let known = self.observed.stored.as_deref() == Some(candidate.revision.as_str())
+            || self.stored.history.iter().any(|released| released.revision == candidate.revision);
+        let Some(wanted) = self.wanted.as_ref().ok().filter(|it| !known && it.revision.as_str() == candidate.revision) else {
+            return;
+        };
+        let body = input::object(&self.observed.release, &wanted.input(), self.next_number());
+        self.work.push(Step::Store { revision: candidate.revision.clone(), body });
+    }
+
+    fn next_number(&self) -> i64 {
+        self.stored.history.iter().map(|released| released.number).max().unwrap_or(0).saturating_add(1)
+    }
+
+    /// It has settled.
+    pub(super) fn remember_released(&mut self, candidate: &Candidate) {
+        let number = self.next_number();
+        let writer = || candidate.artifacts.iter().find_map(|artifact| artifact.parameter.as_ref()?.modified_by.clone());
+        self.next.history.push(Released {
+            number,
+            revision: candidate.revision.clone(),
+            version: candidate.version.clone(),
+            commit: candidate.artifacts.iter().find_map(|artifact| artifact.commit.clone()),
+            at: candidate.switched_at.unwrap_or(self.now),
+            by: candidate.rollback.as_ref().map_or_else(writer, |it| it.by.clone()),
+            outcome: ReleasedOutcome::Settled,
+        });
+        let kept = usize::try_from(self.observed.release.spec.history).unwrap_or(usize::MAX).max(1);
+        let surplus = self.next.history.len().saturating_sub(kept);
+        let gone: Vec<_> = self.next.history.drain(..surplus).map(|released| released.revision).collect();
+        self.next
+            .discarded
+            .extend(gone.into_iter().filter(|revision| !self.next.history.iter().any(|it| it.revision == *revision)));
+        self.next.discarded.sort();
+        self.next.discarded.dedup();
+    }
+
+    /// Nothing of these can be returned to: their ControllerRevisions go, before the next one comes.
+    pub(super) fn discard(&mut self) {
+        let in_use = |revision: &str| {
+            let status = &self.next;
+            status.active.iter().chain(&status.previous).any(|version| version.revision == revision)
+                || status.candidate.as_ref().is_some_and(|candidate| candidate.revision == revision)
+                || status.history.iter().any(|released| released.revision == revision)
+                || status.hold.as_ref().is_some_and(|hold| hold.revision.as_deref() == Some(revision))
+        };
+        let unused: Vec<_> = self.stored.discarded.iter().filter(|revision| !in_use(revision)).cloned().collect();
+        for revision in unused {
+            if self.observed.discarded.contains(&revision) {
+                self.next.discarded.retain(|it| *it != revision);
+                continue;
+            }
+            let name = input::name(&self.observed.release.name, &revision);
+            self.tidy.push(Step::Discard { revision, name });
+        }
+    }
+
+    /// Where a person wants to go back to.
+    pub(super) fn goal(&self, named: Option<&str>, force: bool) -> Result<Goal, String> {
+        let status = self.stored;
+        let active = status.active.as_ref().map(|active| active.revision.as_str());
+        let goal = if let Some(named) = named {
+            self.named(named).ok_or_else(|| {
+                let known = |it: &Released| format!("{} ({}, {})", it.number, it.version, it.revision);
+                let known: Vec<_> = status.history.iter().map(known).collect();
+                let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+                format!("{named} is no revision, number or version of the history; it has {known}")
+            })?
+        } else {
+            let before = status.previous.as_ref().filter(|it| status.rejection(&it.revision).is_none());
+            let before = before.map(|it| Goal { revision: it.revision.clone(), version: it.version.clone() });
+            let earlier = before.or_else(|| self.last_released_but(active.unwrap_or_default()));
+            earlier.ok_or("there is no earlier version to return to")?
+        };
+        if Some(goal.revision.as_str()) == active && status.candidate.is_none() {
+            return Err(format!("{} ({}) has the traffic already", goal.version, goal.revision));
+        }
+        match self.below_floor(&goal) {
+            Some(why) if !force => Err(format!("RollbackBlocked: {why}; with force: true and a note it is done all the same")),
+            _ => Ok(goal),
+        }
+    }
+
+    fn named(&self, named: &str) -> Option<Goal> {
+        let status = self.stored;
+        let of = |it: &Released| Goal { revision: it.revision.clone(), version: it.version.clone() };
+        let history = || status.history.iter().rev();
+        let version = |it: &Version| Goal { revision: it.revision.clone(), version: it.version.clone() };
+        let versions = || status.active.iter().chain(&status.previous);
+        history()
+            .find(|it| it.revision == named)
+            .or_else(|| history().find(|it| it.number.to_string() == named))
+            .or_else(|| history().find(|it| it.version == named))
+            .map(of)
+            .or_else(|| versions().find(|it| it.revision == named || it.version == named).map(version))
+    }
+
+    /// Code that old does not understand what a migration has made since.
+    pub(super) fn below_floor(&self, goal: &Goal) -> Option<String> {
+        let floor = self.observed.release.spec.rollback.floor.as_deref().filter(|floor| !floor.is_empty())?;
+        // The age of code is that of its first release.
+        let first = |revision: &str| self.stored.history.iter().filter(|it| it.revision == revision).map(|it| it.number).min();
+        let Some(lowest) = self.named(floor).and_then(|it| first(&it.revision)) else {
+            return Some(format!("rollback.floor is {floor}, which is not in the history, so nobody knows what is older"));
+        };
+        match first(&goal.revision) {
+            Some(number) if number >= lowest => None,
+            Some(_) => Some(format!("{} is older than rollback.floor, {floor}", goal.version)),
+            None => Some(format!(
+                "{} is not in the history, so nobody knows whether it is older than rollback.floor, {floor}",
+                goal.version
+            )),
+        }
+    }
+
+    /// From now on the goal is wanted, and what was left does not come back by itself.
+    pub(super) fn hold_at(&mut self, goal: &Goal, by: Option<String>, note: Option<String>) {
+        let asked = self.wanted.as_ref().ok().map(|asked| asked.revision.to_string());
+        // While another hold is on, the spec is not what was wanted.
+        let left = self.stored.hold.as_ref().and_then(|hold| hold.left.clone());
+        let active = || self.stored.active.as_ref().map(|active| active.revision.clone());
+        let left = left.or(asked).or_else(active);
+        for released in self.next.history.iter_mut().filter(|it| Some(&it.revision) != Some(&goal.revision)) {
+            let is_left = self.stored.active.as_ref().is_some_and(|active| active.revision == released.revision);
+            if is_left {
+                released.outcome = ReleasedOutcome::RolledBack;
+            }
+        }
+        self.next.rejected.retain(|rejection| rejection.revision != goal.revision);
+        self.next.hold = Some(Hold { revision: Some(goal.revision.clone()), left, at: self.now, by, note });
+        if mutant::is(Mutant::ForgetRollback) {
+            self.next.hold = None;
+        }
+        self.must_record = true;
+    }
+
+    /// Its pods still run, all of them: it needs nothing but the traffic.
+    pub(super) fn warm(&self, goal: &Goal) -> Option<Version> {
+        let previous = self.stored.previous.as_ref().filter(|it| it.revision == goal.revision)?;
+        let stands = |record: &WorkloadRecord| {
+            let deployment = self.observed.deployments.known()?.get(&previous.track.deployment(&record.name))?;
+            let same = deployment.revision == previous.revision
+                && [deployment.confirmed, record.generation].contains(&Some(deployment.generation));
+            (same && deployment.replicas > 0).then_some(())
+        };
+        let stands = previous.workloads.iter().all(|record| record.replicas == 0 || stands(record).is_some());
+        let free = self.stored.active.as_ref().is_none_or(|active| active.track != previous.track);
+        (stands && free && self.answers(previous) == Some(true)).then(|| previous.clone())
+    }
+
+    /// It becomes the candidate at once.
+    pub(super) fn begin_again(&mut self, version: &Version, by: Option<String>) {
+        let candidate = Candidate {
+            workloads: version.workloads.clone(),
+            rollback: Some(Return { warm: true, by }),
+            ..Candidate::new(&version.revision, &version.version, version.track, version.artifacts.clone(), self.now)
+        };
+        let message = format!("{} ({}) is still warm on {}", candidate.version, candidate.revision, candidate.track);
+        self.record_notes.push(note(NoteKind::Started, message));
+        self.next.candidate = Some(candidate);
+        self.must_record = true;
+    }
+
+    /// How a candidate comes back, if a person asked for it.
+    pub(super) fn as_return(&self, revision: &str) -> Option<Return> {
+        let hold = self.next.hold.as_ref().filter(|hold| hold.revision.as_deref() == Some(revision))?;
+        Some(Return { warm: false, by: hold.by.clone() })
+    }
+}

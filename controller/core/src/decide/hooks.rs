@@ -1,0 +1,205 @@
+//! What must have run before any pod of a revision starts: one Job after the other, each once for a revision.
+//!
+//! What came of a hook is kept by revision in the status, whatever becomes of the candidate: a revision that comes back finds it done.
+
+use bascule_crds::{Candidate, Hook, HookRecord, HookState, RejectReason, Step as Stage};
+
+use super::{
+    Decision,
+    jobs::{Outcome, Wanted},
+    note,
+};
+use crate::{
+    observed::{JobState, Sight},
+    plan::NoteKind,
+};
+
+/// Records of hooks that are kept beside those of revisions that may come back at any moment.
+const KEPT: usize = 40;
+
+impl Decision<'_> {
+    fn hooks(&self, candidate: &Candidate) -> Vec<Hook> {
+        // One that returns has been here before.
+        if candidate.rollback.is_some() { Vec::new() } else { self.observed.release.spec.hooks.before_start.clone() }
+    }
+
+    /// The first step of a candidate: its hooks, or its pods.
+    pub(super) fn first_step(&mut self, candidate: &mut Candidate) {
+        let Some(first) = self.hooks(candidate).into_iter().find(|hook| !self.has_run(&candidate.revision, &hook.name)) else {
+            return;
+        };
+        candidate.step = Stage::Preparing;
+        candidate.summary = Candidate::summarise(&candidate.version, Stage::Preparing);
+        candidate.prepared_at = None;
+        self.intend(&candidate.revision.clone(), &first.name);
+    }
+
+    /// A person says so: what failed runs once more.
+    pub(super) fn retry_hooks(&mut self, revision: &str) {
+        for record in self.next.hooks.iter_mut().filter(|it| it.revision == revision && it.state == HookState::Failed) {
+            record.state = HookState::Running;
+            record.run = record.run.saturating_add(1);
+            record.message = String::new();
+            record.job = None;
+            record.at = self.now;
+        }
+    }
+
+    fn has_run(&self, revision: &str, hook: &str) -> bool {
+        self.next.hooks.iter().any(|record| record.is(revision, hook) && record.state == HookState::Done)
+    }
+
+    /// Written before its Job is created.
+    fn intend(&mut self, revision: &str, hook: &str) {
+        let now = self.now;
+        if let Some(record) = self.next.hooks.iter_mut().find(|record| record.is(revision, hook)) {
+            if record.job.is_none() {
+                record.at = now;
+            }
+        } else {
+            self.forget_hooks();
+            self.next.hooks.push(HookRecord {
+                revision: revision.to_owned(),
+                name: hook.to_owned(),
+                state: HookState::Running,
+                message: String::new(),
+                at: now,
+                run: 1,
+                job: None,
+            });
+        }
+        self.must_record = true;
+    }
+
+    /// Those of revisions that nobody knows any more, the oldest first.
+    fn forget_hooks(&mut self) {
+        let status = &self.next;
+        let known = |revision: &str| {
+            status.active.iter().chain(&status.previous).any(|version| version.revision == revision)
+                || status.candidate.as_ref().is_some_and(|candidate| candidate.revision == revision)
+                || status.rejection(revision).is_some()
+                || status.history.iter().any(|released| released.revision == revision)
+        };
+        let strange: Vec<_> = status.hooks.iter().map(|record| !known(&record.revision)).collect();
+        let mut surplus = strange.iter().filter(|strange| **strange).count().saturating_sub(KEPT);
+        let mut strange = strange.into_iter();
+        self.next.hooks.retain(|_| {
+            let goes = strange.next().unwrap_or(false) && surplus > 0;
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// All hooks are through: pods may start. Brings the one whose turn it is forward.
+    pub(super) fn prepared(&mut self, candidate: &Candidate) -> bool {
+        if candidate.step != Stage::Preparing {
+            return true;
+        }
+        for hook in self.hooks(candidate) {
+            let Some(record) = self.next.hooks.iter().find(|record| record.is(&candidate.revision, &hook.name)).cloned() else {
+                self.intend(&candidate.revision, &hook.name);
+                return false;
+            };
+            match record.state {
+                HookState::Done => {}
+                HookState::Failed => {
+                    self.fail(candidate, &hook, &record.message);
+                    return false;
+                }
+                HookState::Running => {
+                    if !self.run_hook(candidate, &hook, &record) {
+                        return false;
+                    }
+                }
+            }
+        }
+        if let Some(next) = &mut self.next.candidate {
+            next.step = Stage::Starting;
+            next.summary = Candidate::summarise(&next.version, Stage::Starting);
+            next.message = String::new();
+            next.prepared_at = Some(self.now);
+        }
+        self.must_record = true;
+        false
+    }
+
+    /// True when it is done.
+    fn run_hook(&mut self, candidate: &Candidate, hook: &Hook, record: &HookRecord) -> bool {
+        let field = format!("spec.hooks.beforeStart[{}]", hook.name);
+        let wanted = Wanted {
+            kind: "hook",
+            field,
+            attempt: record.run.to_string(),
+            name: &hook.name,
+            template: &hook.job,
+            timeout: hook.timeout.get(),
+            since: record.at,
+            record: record.job.as_ref(),
+        };
+        if record.job.is_none() && self.another_runs(candidate, &wanted) {
+            return false;
+        }
+        match self.run(candidate, &wanted) {
+            Outcome::Pending => {}
+            Outcome::Running => self.preparing(format!("hook {} runs", hook.name)),
+            Outcome::Created(job) => {
+                self.remember(candidate, hook, HookState::Running, Some(job), String::new());
+                self.preparing(format!("hook {} runs", hook.name));
+            }
+            Outcome::Succeeded(job) => {
+                self.remember(candidate, hook, HookState::Done, Some(job), String::new());
+                let message = format!("hook {} of {} ({}) is done", hook.name, candidate.version, candidate.revision);
+                self.record_notes.push(note(NoteKind::HookDone, message));
+                return true;
+            }
+            Outcome::Failed(job, why) => {
+                self.remember(candidate, hook, HookState::Failed, Some(job), why.clone());
+                self.fail(candidate, hook, &why);
+            }
+            Outcome::Lost(why) => {
+                self.remember(candidate, hook, HookState::Failed, record.job.clone(), why.clone());
+                self.fail(candidate, hook, &why);
+            }
+        }
+        false
+    }
+
+    /// A hook of a version that has made way still runs: two migrations at once are what hooks are there to prevent.
+    fn another_runs(&mut self, candidate: &Candidate, wanted: &Wanted<'_>) -> bool {
+        let Sight::Known(jobs) = &self.observed.jobs else { return false };
+        let own = self.job_name(candidate, wanted);
+        let running = jobs.values().find(|job| job.is_hook && job.state == JobState::Running && job.name != own);
+        let Some(other) = running else { return false };
+        let message = format!("hook {} of {} waits for Job {}, which still runs", wanted.name, candidate.version, other.name);
+        self.preparing(message);
+        true
+    }
+
+    fn remember(
+        &mut self,
+        candidate: &Candidate,
+        hook: &Hook,
+        state: HookState,
+        job: Option<bascule_crds::JobRecord>,
+        message: String,
+    ) {
+        let now = self.now;
+        if let Some(record) = self.next.hooks.iter_mut().find(|record| record.is(&candidate.revision, &hook.name)) {
+            record.state = state;
+            record.message = message;
+            record.job = job;
+            if state != HookState::Running {
+                record.at = now;
+            }
+        }
+        self.must_record = true;
+    }
+
+    fn preparing(&mut self, message: String) {
+        self.progress(Stage::Preparing, message);
+    }
+
+    fn fail(&mut self, candidate: &Candidate, hook: &Hook, why: &str) {
+        self.reject(candidate, RejectReason::HookFailed, &format!("hook {} failed: {why}", hook.name));
+    }
+}

@@ -1,0 +1,236 @@
+//! Jobs of hooks and gates: each is created once, and what came of it is read from the cluster.
+//!
+//! The name says which attempt it is, so to create it a second time changes nothing. Once its uid is in the status it is never
+//! created again: one that is gone by then has been deleted by another hand, and nobody knows what it did.
+
+use std::collections::BTreeMap;
+
+use bascule_crds::{Candidate, JobRecord, JobTemplate, Track, names};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Decision, later};
+use crate::{
+    body::{self, JobBody},
+    mutant::{self, Mutant},
+    observed::{JobState, Sight},
+    plan::{Read, Step},
+    revision::{Rendered, short_hash, variables_of},
+    variables::substitute,
+};
+
+/// A Job that is to run.
+pub(super) struct Wanted<'a> {
+    pub(super) kind: &'static str,
+    /// As in `spec.hooks.beforeStart[migrate]`.
+    pub(super) field: String,
+    /// What makes it another one: the attempt, or the run.
+    pub(super) attempt: String,
+    pub(super) name: &'a str,
+    pub(super) template: &'a JobTemplate,
+    pub(super) timeout: SignedDuration,
+    /// When it was to begin.
+    pub(super) since: Timestamp,
+    pub(super) record: Option<&'a JobRecord>,
+}
+
+/// What has become of it.
+pub(super) enum Outcome {
+    /// Not known at the moment, or on its way: look again.
+    Pending,
+    /// It was created: to be remembered before anything else.
+    Created(JobRecord),
+    Running,
+    Succeeded(JobRecord),
+    Failed(JobRecord, String),
+    /// It is gone, or was never seen; whether it ran cannot be known.
+    Lost(String),
+}
+
+/// A Job that was to begin so long ago and is not there may have run, ended and been tidied away by Kubernetes.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(12);
+/// The Job controller ends it at its deadline; if nobody does, it is over all the same after this.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
+
+impl Decision<'_> {
+    /// Brings it forward by one step, and says where it is.
+    pub(super) fn run(&mut self, candidate: &Candidate, wanted: &Wanted<'_>) -> Outcome {
+        let name = self.job_name(candidate, wanted);
+        let jobs = match &self.observed.jobs {
+            Sight::Known(jobs) => jobs,
+            Sight::Unknown(_) => {
+                self.quiet = true;
+                return Outcome::Pending;
+            }
+        };
+        let job = jobs.get(&name).filter(|job| job.owner.as_deref() == Some(self.observed.release.uid.as_str()));
+        let Some(job) = job else { return self.create(candidate, wanted, name) };
+        let record = JobRecord { name: name.clone(), uid: job.uid.clone() };
+        match (&job.state, wanted.record) {
+            (_, Some(known)) if known.uid != job.uid => {
+                Outcome::Lost(format!("Job {name} was replaced by another hand; whether the first one ran is not known"))
+            }
+            (JobState::Running, None) => Outcome::Created(record),
+            (JobState::Running, Some(_)) => {
+                let end = later(later(wanted.since, wanted.timeout), GRACE);
+                if self.now >= end {
+                    return Outcome::Failed(record, format!("Job {name} was to end within {}", told(wanted.timeout)));
+                }
+                self.look_at(end);
+                Outcome::Running
+            }
+            (JobState::Succeeded, _) => Outcome::Succeeded(record),
+            (JobState::Failed(why), _) => match self.last_words(&name) {
+                None => Outcome::Pending,
+                Some(words) if words.is_empty() => Outcome::Failed(record, why.clone()),
+                Some(words) => Outcome::Failed(record, words),
+            },
+        }
+    }
+
+    /// None: they are being read.
+    fn last_words(&mut self, job: &str) -> Option<String> {
+        if let Some(words) = self.observed.words.get(job) {
+            return Some(words.clone());
+        }
+        let read = Read::Words { job: job.to_owned() };
+        // That it failed does not wait for what it said.
+        if self.observed.troubles.iter().any(|trouble| trouble.target == read.target()) {
+            return Some(String::new());
+        }
+        self.reads.push(read);
+        self.quiet = true;
+        None
+    }
+
+    /// Of all Jobs that a revision may need, for a dry run: whether the server would take them.
+    pub(super) fn job_bodies(&self, wanted: &Rendered, track: Track) -> Vec<serde_json::Value> {
+        let artifacts = wanted.artifacts.clone();
+        let candidate = Candidate::new(wanted.revision.as_str(), &wanted.version, track, artifacts, self.now);
+        let spec = &self.observed.release.spec;
+        let hooks = spec.hooks.before_start.iter().map(|hook| ("hook", "hooks.beforeStart", &hook.name, &hook.job, hook.timeout));
+        let gates = |stage, gates: &'_ [bascule_crds::Gate]| {
+            let jobs = gates.iter().filter_map(|gate| Some((gate.name.clone(), gate.job.clone()?, gate.timeout)));
+            jobs.map(move |(name, job, timeout)| ("gate", stage, name, job, timeout)).collect::<Vec<_>>()
+        };
+        let hooks = hooks.map(|(kind, stage, name, job, timeout)| (kind, stage, name.clone(), job.clone(), timeout));
+        let all = hooks
+            .chain(gates("gates.beforeSwitch", &spec.gates.before_switch))
+            .chain(gates("gates.afterSwitch", &spec.gates.after_switch));
+        let bodies = all.filter_map(|(kind, stage, name, template, timeout)| {
+            let wanted = Wanted {
+                kind,
+                field: format!("spec.{stage}[{name}]"),
+                attempt: "dry run".to_owned(),
+                name: &name,
+                template: &template,
+                timeout: timeout.get(),
+                since: self.now,
+                record: None,
+            };
+            let job = self.job_name(&candidate, &wanted);
+            self.job_body(&candidate, &wanted, &job).ok()
+        });
+        bodies.collect()
+    }
+
+    fn create(&mut self, candidate: &Candidate, wanted: &Wanted<'_>, name: String) -> Outcome {
+        if wanted.record.is_some() && !self.observed.absent.contains(&name) {
+            // What a watch does not show may be there all the same.
+            self.reads.push(Read::Job { job: name });
+            self.quiet = true;
+            return Outcome::Pending;
+        }
+        if wanted.record.is_some() && !mutant::is(Mutant::RunAgain) {
+            return Outcome::Lost(format!("Job {name} was deleted by another hand before its end; what it did is not known"));
+        }
+        if self.now >= later(wanted.since, FORGOTTEN) {
+            return Outcome::Lost(format!(
+                "Job {name} was to begin at {} and is not there; whether it ran is not known",
+                wanted.since
+            ));
+        }
+        let target = format!("job/{name}");
+        let refused = self.observed.troubles.iter().find(|trouble| trouble.target == target);
+        if let Some(trouble) = refused.filter(|_| self.now >= later(wanted.since, wanted.timeout)) {
+            return Outcome::Lost(trouble.message.clone());
+        }
+        match self.job_body(candidate, wanted, &name) {
+            Ok(body) => {
+                self.work.push(Step::Run { job: name, body });
+                Outcome::Pending
+            }
+            Err(why) => Outcome::Lost(why),
+        }
+    }
+
+    pub(super) fn job_body(&self, candidate: &Candidate, wanted: &Wanted<'_>, name: &str) -> Result<serde_json::Value, String> {
+        let field = format!("{}.job.template", wanted.field);
+        let variables = variables_of(self.observed, candidate, &self.pod_hash(candidate))?;
+        let template = substitute(&wanted.template.template, &field, &variables).map_err(|error| error.to_string())?;
+        let job = JobBody {
+            name,
+            kind: wanted.kind,
+            revision: &candidate.revision,
+            field,
+            template,
+            deadline: wanted.timeout,
+            environment: self.environment(candidate),
+        };
+        Ok(body::job(&self.observed.release, &job))
+    }
+
+    /// Readable, and another one for each run. Its pods' names are longer by six.
+    pub(super) fn job_name(&self, candidate: &Candidate, wanted: &Wanted<'_>) -> String {
+        let release = &self.observed.release;
+        let text = format!("{}/{}/{}/{}", release.uid, candidate.revision, wanted.field, wanted.attempt);
+        let hash = short_hash(text);
+        let readable: String = format!("{}-{}", release.name, wanted.name).chars().take(44).collect();
+        format!("{}-{hash}", readable.trim_end_matches(['-', '.']))
+    }
+
+    /// What a Job is told of the candidate.
+    fn environment(&self, candidate: &Candidate) -> BTreeMap<String, String> {
+        let release = &self.observed.release;
+        let mut environment = BTreeMap::from([
+            ("BASCULE_RELEASE".to_owned(), release.name.clone()),
+            ("BASCULE_NAMESPACE".to_owned(), release.namespace.clone()),
+            ("BASCULE_REVISION".to_owned(), candidate.revision.clone()),
+            ("BASCULE_VERSION".to_owned(), candidate.version.clone()),
+            ("BASCULE_TRACK".to_owned(), candidate.track.to_string()),
+        ]);
+        for artifact in &candidate.artifacts {
+            let archive = artifact.archive.as_ref();
+            let fields = [
+                ("IMAGE", artifact.image.as_ref()),
+                ("TAG", artifact.tag.as_ref()),
+                ("DIGEST", artifact.digest.as_ref()),
+                ("COMMIT", artifact.commit.as_ref()),
+                ("BUCKET", archive.map(|archive| &archive.bucket)),
+                ("KEY", archive.map(|archive| &archive.key)),
+                ("VERSION_ID", archive.and_then(|archive| archive.version_id.as_ref())),
+                ("SHA256", archive.and_then(|archive| archive.sha256.as_ref())),
+            ];
+            let name = upper(&artifact.name);
+            let known = fields.into_iter().filter_map(|(field, value)| Some((format!("BASCULE_{name}_{field}"), value?.clone())));
+            environment.extend(known);
+        }
+        if release.spec.preview {
+            for reference in &release.spec.services {
+                let service = self.observed.services.get(&reference.name).and_then(|sight| sight.known()?.as_ref());
+                let Some(port) = service.and_then(|service| service.ports.first()) else { continue };
+                let preview = names::preview(&reference.name);
+                let url = format!("http://{preview}.{}.svc:{}", release.namespace, port.port);
+                environment.insert(format!("BASCULE_URL_{}", upper(&reference.name)), url);
+            }
+        }
+        environment
+    }
+}
+
+fn upper(name: &str) -> String {
+    name.to_ascii_uppercase().replace(['-', '.'], "_")
+}
+
+pub(super) fn told(duration: SignedDuration) -> String {
+    format!("{} s", duration.as_secs())
+}

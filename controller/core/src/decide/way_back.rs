@@ -1,0 +1,101 @@
+//! Whether there is a version to return to, with everything that it needs: to be known before it is needed.
+//!
+//! Looked at while the next version is being watched, so that it costs no write of its own, and then seldom. A new process does not
+//! look at all Releases at once: what was said before stays until its turn has come.
+
+use bascule_crds::{ConditionStatus, ConditionType, Step as Stage};
+use jiff::SignedDuration;
+
+use super::{Decision, history::Goal, later};
+use crate::{input, observed::WayBack, plan::Read};
+
+/// What a condition says: status, reason and message.
+type Word = (ConditionStatus, &'static str, String);
+
+impl Decision<'_> {
+    /// None: nothing has been released yet.
+    pub(super) fn rollback_ready(&mut self) -> Option<(ConditionType, ConditionStatus, String, String)> {
+        let kind = ConditionType::RollbackReady;
+        let stored = self.stored.condition(kind).map(|it| (kind, it.status, it.reason.clone(), it.message.clone()));
+        // On its way: what is said changes with the next step, not by itself.
+        let on_its_way = self.next.candidate.is_some();
+        let Some(active) = self.next.active.clone() else { return stored };
+        let Some(goal) = self.earlier(&active.revision) else {
+            let message = "there is no earlier version to return to".to_owned();
+            return if on_its_way { stored } else { Some((kind, ConditionStatus::False, "NoEarlierVersion".into(), message)) };
+        };
+        let word = self.look_back(&goal, stored.as_ref().map(|it| it.3.as_str()));
+        match word {
+            Some((status, reason, message)) if !on_its_way => Some((kind, status, reason.to_owned(), message)),
+            Some(_) | None => stored,
+        }
+    }
+
+    /// The version that a person would return to.
+    fn earlier(&self, active: &str) -> Option<Goal> {
+        let baking = self.stored.candidate.as_ref().is_some_and(|candidate| candidate.step == Stage::Baking);
+        if self.stored.candidate.is_some() && !baking {
+            return None;
+        }
+        let status = &self.next;
+        let previous = status.previous.iter().filter(|it| it.revision != active && status.rejection(&it.revision).is_none());
+        let previous = previous.map(|it| Goal { revision: it.revision.clone(), version: it.version.clone() }).next();
+        previous.or_else(|| self.last_released_but(active))
+    }
+
+    /// None: it has not been looked at yet.
+    fn look_back(&mut self, goal: &Goal, told: Option<&str>) -> Option<Word> {
+        if let Some(why) = self.below_floor(goal) {
+            return Some((ConditionStatus::False, "RollbackBlocked", why));
+        }
+        let seen = self.observed.way_back.as_ref().filter(|seen| seen.revision == goal.revision).cloned();
+        let due = match &seen {
+            Some(seen) => later(seen.at, self.policy.look_back),
+            // Another process has said it.
+            None if told.is_some_and(|told| told.contains(&goal.revision)) => later(self.observed.since, self.turn()),
+            None => self.now,
+        };
+        if self.now >= due {
+            let name = input::name(&self.observed.release.name, &goal.revision);
+            self.reads.push(Read::WayBack { revision: goal.revision.clone(), name });
+        }
+        self.look_at(due);
+        seen.map(|seen| word(goal, &seen))
+    }
+
+    /// Its place within the time between two looks: the same in every process.
+    fn turn(&self) -> SignedDuration {
+        let hash = self.observed.release.uid.bytes().fold(17_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let secs = u64::try_from(self.policy.look_back.as_secs()).unwrap_or(1).max(1);
+        SignedDuration::from_secs(i64::try_from(hash % secs).unwrap_or(0))
+    }
+
+    pub(super) fn last_released_but(&self, active: &str) -> Option<Goal> {
+        let status = &self.next;
+        let mut earlier = status.history.iter().rev().filter(|it| {
+            it.revision != active
+                && it.outcome == bascule_crds::ReleasedOutcome::Settled
+                && status.rejection(&it.revision).is_none()
+        });
+        earlier.next().map(|it| Goal { revision: it.revision.clone(), version: it.version.clone() })
+    }
+}
+
+fn word(goal: &Goal, seen: &WayBack) -> Word {
+    let who = format!("{} ({})", goal.version, goal.revision);
+    if !seen.missing.is_empty() {
+        return (
+            ConditionStatus::False,
+            "SomethingIsGone",
+            format!("{who} cannot be returned to as it was: {}", seen.missing.join("; ")),
+        );
+    }
+    if !seen.unseen.is_empty() {
+        return (
+            ConditionStatus::Unknown,
+            "NotAllSeen",
+            format!("{who} may be returned to; not looked at: {}", seen.unseen.join("; ")),
+        );
+    }
+    (ConditionStatus::True, "Complete", format!("{who} can be returned to, with all that it needs"))
+}

@@ -1,0 +1,232 @@
+//! What was released is remembered, and a person may return to it: at once while it is warm, as a release when it is not.
+
+use bascule_crds::{RejectReason, ReleasedOutcome, Step as Stage, Track};
+use serde_json::json;
+
+use crate::{
+    settled, with,
+    world::{World, spec},
+};
+
+/// v1, v2 and v3, one after the other.
+fn three() -> World {
+    let mut world = settled("v1");
+    for tag in ["v2", "v3"] {
+        world.apply_spec(spec(tag, 3));
+        world.pass(120);
+    }
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+    world.writes.clear();
+    world
+}
+
+fn versions(world: &World) -> Vec<(i64, &str)> {
+    world.release.status.history.iter().map(|it| (it.number, it.version.as_str())).collect()
+}
+
+fn rollback(world: &mut World, to: Option<&str>) {
+    let mut operation = json!({"release": "web", "type": "Rollback", "by": "ada", "note": "checkout errors"});
+    if let Some(to) = to {
+        operation["revision"] = json!(to);
+    }
+    world.operate(&operation);
+}
+
+fn answer(world: &World) -> &str {
+    &world.release.status.operations.last().unwrap().message
+}
+
+#[test]
+fn what_has_settled_is_remembered_with_what_it_was_made_from() {
+    let world = three();
+    assert_eq!(versions(&world), [(1, "v1"), (2, "v2"), (3, "v3")]);
+    for released in &world.release.status.history {
+        let stored = &world.revisions[&format!("web-{}", released.revision)];
+        assert_eq!(stored["artifacts"][0]["ref"], format!("r/web:{}", released.version));
+        assert_eq!(stored["workloads"][0]["template"]["spec"]["containers"][0]["image"], "$(artifacts.web.image)");
+    }
+}
+
+#[test]
+fn the_history_is_bounded_and_what_was_stored_goes_with_it() {
+    let mut world = settled("v1");
+    for n in 2..8 {
+        world.apply_spec(with(&format!("v{n}"), &[("/history", json!(3))]));
+        world.pass(120);
+    }
+    assert_eq!(versions(&world), [(5, "v5"), (6, "v6"), (7, "v7")]);
+    assert_eq!(world.revisions.len(), 3);
+    assert_eq!(world.release.status.discarded, Vec::<String>::new());
+}
+
+#[test]
+fn the_version_before_takes_over_at_once_while_it_is_warm() {
+    let mut world = settled("v1");
+    let long = |tag| with(tag, &[("/strategy/scaleDownDelay", json!("10m"))]);
+    world.apply_spec(long("v1"));
+    world.pass(1);
+    world.apply_spec(long("v2"));
+    world.pass(60);
+    assert!(world.ready().0);
+    world.writes.clear();
+    rollback(&mut world, None);
+    world.run();
+    assert_eq!((world.active(), world.selected("web")), (Some(("v1", Track::Blue)), Some("blue")));
+    assert_eq!(world.writes[..3], ["status", "route web blue", "status"]);
+    world.pass(300);
+    assert_eq!((world.active(), world.candidate()), (Some(("v1", Track::Blue)), None));
+    let (ready, reason, message) = world.ready();
+    assert!(!ready && reason == "RolledBack", "{reason}");
+    assert_eq!(
+        message,
+        "v1 is active: ada returned to it (checkout errors); automation is off until something else than v2 is asked for, or Resume"
+    );
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::RolledBack);
+}
+
+#[test]
+fn a_rolled_back_version_does_not_come_back_by_itself() {
+    let mut world = three();
+    rollback(&mut world, None);
+    world.pass(300);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+    // Applied again, restarted, resynced, made anew.
+    world.apply_spec(with("v3", &[("/strategy/bake", json!("31s"))]));
+    world.pass(300);
+    world.restart();
+    world.pass(3600);
+    assert_eq!((world.active(), world.candidate()), (Some(("v2", Track::Green)), None));
+    world.apply_spec(spec("v4", 3));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v4", Track::Blue)));
+    assert!(world.ready().0 && world.release.status.hold.is_none());
+    assert_eq!(versions(&world).last(), Some(&(5, "v4")));
+    let left = world.release.status.history.iter().find(|it| it.version == "v3").unwrap();
+    assert_eq!(left.outcome, ReleasedOutcome::RolledBack);
+}
+
+#[test]
+fn one_that_is_cold_is_released_again_from_what_was_stored() {
+    let mut world = three();
+    assert_eq!(world.replicas("web-green"), 0);
+    rollback(&mut world, Some("1"));
+    world.restart();
+    world.pass(10);
+    assert_eq!(world.active(), Some(("v1", Track::Green)));
+    assert_eq!(world.candidate(), Some(("v1", Stage::Baking)));
+    world.pass(120);
+    assert_eq!(versions(&world).last(), Some(&(4, "v1")));
+    assert_eq!(world.release.status.history.last().unwrap().by.as_deref(), Some("ada"));
+}
+
+#[test]
+fn hooks_do_not_run_again_and_gates_do() {
+    let hooked = |tag: &str| {
+        let job = json!({"template": {"spec": {"containers": [{"name": "main", "image": "r/migrate"}]}}});
+        let changes = [
+            ("/hooks", json!({"beforeStart": [{"name": "migrate", "job": job}]})),
+            ("/gates", json!({"beforeSwitch": [{"name": "smoke", "http": {"service": "web"}}]})),
+        ];
+        with(tag, &changes)
+    };
+    let mut world = settled("v1");
+    for tag in ["v2", "v3"] {
+        world.apply_spec(hooked(tag));
+        world.pass(120);
+    }
+    let jobs = world.jobs.len();
+    rollback(&mut world, Some("v1"));
+    world.pass(5);
+    assert_eq!(world.active(), Some(("v1", Track::Green)));
+    assert_eq!(world.jobs.len(), jobs);
+    assert_eq!(world.release.status.candidate.as_ref().unwrap().gates.len(), 1);
+}
+
+#[test]
+fn a_rollback_during_the_bake_goes_back_at_once_and_holds() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2", 3));
+    world.pass(5);
+    rollback(&mut world, None);
+    world.run();
+    assert_eq!((world.active(), world.selected("web")), (Some(("v1", Track::Blue)), Some("blue")));
+    assert_eq!(world.release.status.rejected[0].reason, RejectReason::RolledBack);
+    assert!(world.release.status.hold.is_some());
+    world.pass(600);
+    assert_eq!((world.active(), world.candidate()), (Some(("v1", Track::Blue)), None));
+}
+
+#[test]
+fn the_floor_is_kept_unless_a_person_forces_it() {
+    let mut world = three();
+    world.apply_spec(with("v3", &[("/rollback/floor", json!("v2"))]));
+    rollback(&mut world, Some("v1"));
+    world.run();
+    assert_eq!(
+        answer(&world),
+        "RollbackBlocked: v1 is older than rollback.floor, v2; with force: true and a note it is done all the same"
+    );
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+    world.operate(
+        &json!({"release": "web", "type": "Rollback", "revision": "v1", "by": "ada", "force": true, "note": "read only"}),
+    );
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Green)));
+}
+
+#[test]
+fn a_floor_that_nobody_knows_blocks() {
+    let mut world = three();
+    world.apply_spec(with("v3", &[("/rollback/floor", json!("v0"))]));
+    rollback(&mut world, None);
+    world.run();
+    assert!(answer(&world).contains("which is not in the history"), "{}", answer(&world));
+}
+
+#[test]
+fn resume_brings_back_what_the_spec_asks_for() {
+    let mut world = three();
+    rollback(&mut world, None);
+    world.pass(120);
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+    assert!(world.ready().0, "{:?}", world.ready());
+}
+
+#[test]
+fn while_it_is_held_nothing_new_starts() {
+    let mut world = settled("v1");
+    world.operate(&json!({"release": "web", "type": "Hold", "by": "ada", "note": "sale"}));
+    world.run();
+    world.apply_spec(spec("v2", 3));
+    world.pass(60);
+    assert_eq!((world.active(), world.candidate()), (Some(("v1", Track::Blue)), None));
+    assert_eq!(world.ready(), (false, "Held", "held by ada, sale: v2 is not started"));
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
+    world.pass(60);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+}
+
+#[test]
+fn what_is_gone_from_the_cluster_cannot_be_returned_to_and_status_says_so() {
+    let mut world = three();
+    world.revisions.clear();
+    rollback(&mut world, Some("v1"));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+    let (_, reason, message) = world.ready();
+    assert!(reason == "RollbackBlocked" || message.contains("is gone"), "{reason}: {message}");
+}
+
+#[test]
+fn a_person_who_names_nothing_that_is_known_is_told_what_is() {
+    let mut world = three();
+    rollback(&mut world, Some("v9"));
+    world.run();
+    assert!(
+        answer(&world).starts_with("v9 is no revision, number or version of the history; it has 1 (v1, "),
+        "{}",
+        answer(&world)
+    );
+}

@@ -1,0 +1,132 @@
+//! S1 and S7: nothing gets traffic before its gates, and nothing runs before its hooks; and a hook runs once.
+//!
+//! Judged by what the server had stored at that moment: the status of the Release, and the Jobs that were ever made.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::{Oracle, label, record, text};
+use crate::api::{Api, Change};
+
+/// Jobs of hooks that were ever made, by namespace and name: the uid, and whether it was deleted by another hand before the status knew it.
+#[derive(Debug, Default)]
+pub(super) struct Hooks {
+    made: BTreeMap<(String, String), Made>,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    uid: String,
+    known: bool,
+    gone: bool,
+}
+
+pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration, by_us: bool) {
+    match change.kind.full {
+        "batch/jobs" => judge_job(oracle, change, api, at, by_us),
+        "bascule.dev/releases" => remember(oracle, change),
+        "services" if by_us => judge_route(oracle, change, api, at),
+        "apps/deployments" if by_us => judge_start(oracle, change, api, at),
+        _ => {}
+    }
+}
+
+fn judge_job(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration, by_us: bool) {
+    if label(&change.object, "bascule.dev/job") != "hook" {
+        return;
+    }
+    let key = (change.namespace.clone(), change.name.clone());
+    if change.deleted {
+        if let Some(made) = oracle.hooks.made.get_mut(&key) {
+            made.gone = true;
+        }
+        return;
+    }
+    if change.before.is_some() || !by_us {
+        return;
+    }
+    let uid = text(&change.object, "/metadata/uid").to_owned();
+    // One that another hand took away before anybody could know of it may be made again.
+    let again = oracle.hooks.made.get(&key).is_some_and(|made| made.known || !made.gone);
+    if again {
+        oracle.violated("S7", at, &format!("the hook {} was run again", change.name));
+    }
+    let mut running = api.store.all("batch/jobs").filter(|job| {
+        let over = job["status"]["conditions"].as_array().is_some_and(|all| !all.is_empty());
+        text(job, "/metadata/namespace") == change.namespace
+            && label(job, "bascule.dev/job") == "hook"
+            && label(job, "bascule.dev/release") == label(&change.object, "bascule.dev/release")
+            && job["metadata"]["uid"] != change.object["metadata"]["uid"]
+            && job["metadata"]["ownerReferences"][0]["uid"] == change.object["metadata"]["ownerReferences"][0]["uid"]
+            && !over
+    });
+    // A create that was sent long ago and arrives late is stopped by nothing; it runs once all the same.
+    let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+    if let Some(other) = running.next().filter(|_| !late) {
+        let other = text(other, "/metadata/name").to_owned();
+        oracle.violated("S7", at, &format!("the hook {} runs beside {other}", change.name));
+    }
+    oracle.hooks.made.insert(key, Made { uid, known: false, gone: false });
+}
+
+/// From here on the status knows these Jobs.
+fn remember(oracle: &mut Oracle, change: &Change) {
+    let Some(release) = change.after() else {
+        oracle.hooks.made.retain(|(namespace, _), _| *namespace != change.namespace);
+        return;
+    };
+    for hook in release["status"]["hooks"].as_array().into_iter().flatten() {
+        let uid = text(hook, "/job/uid");
+        for made in oracle.hooks.made.values_mut().filter(|made| made.uid == uid) {
+            made.known = true;
+        }
+    }
+}
+
+fn judge_route(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+    let Some(after) = change.after().filter(|after| label(after, "bascule.dev/preview-of").is_empty()) else { return };
+    let (track, revision) = record(after);
+    let Some(release) = api.store.find("bascule.dev/releases", &change.namespace, label(after, "bascule.dev/release")) else {
+        return;
+    };
+    let candidate = &release["status"]["candidate"];
+    if revision.is_empty() || text(candidate, "/revision") != revision || candidate["step"] == "Baking" {
+        return;
+    }
+    // Some of the Services are on it already, or it came to be where it is by another hand.
+    let begun = change.before.as_ref().is_some_and(|before| record(before) == (track, revision));
+    let returns_warm = candidate["rollback"]["warm"] == true;
+    let gates = candidate["gates"].as_array().into_iter().flatten().filter(|gate| gate["stage"] == "BeforeSwitch");
+    let mut open = gates.filter(|gate| gate["state"] != "Passed");
+    if let Some(gate) = open.next().filter(|_| !begun && !returns_warm) {
+        let name = text(gate, "/name").to_owned();
+        oracle.violated("S1", at, &format!("{revision} got traffic, and gate {name} had not passed"));
+    }
+    let asked = release["spec"]["gates"]["beforeSwitch"].as_array().is_some_and(|all| !all.is_empty());
+    let none = candidate["gates"].as_array().is_none_or(Vec::is_empty);
+    if asked && none && !begun && !returns_warm {
+        oracle.violated("S1", at, &format!("{revision} got traffic, and no gate was asked"));
+    }
+}
+
+fn judge_start(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+    let Some(after) = change.after() else { return };
+    let revision = label(after, "bascule.dev/revision");
+    let started = change.before.as_ref().is_some_and(|before| label(before, "bascule.dev/revision") == revision);
+    let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+    if started || late {
+        return;
+    }
+    let Some(release) = api.store.find("bascule.dev/releases", &change.namespace, label(after, "bascule.dev/release")) else {
+        return;
+    };
+    let status = &release["status"];
+    let of = |hook: &&Value| hook["revision"] == revision && hook["state"] != "Done";
+    let open = status["hooks"].as_array().into_iter().flatten().find(of).map(|hook| text(hook, "/name").to_owned());
+    let is_candidate = text(status, "/candidate/revision") == revision;
+    if let Some(name) = open.filter(|_| is_candidate) {
+        oracle.violated("S7", at, &format!("{revision} was started, and hook {name} is not done"));
+    }
+}
