@@ -276,6 +276,7 @@ impl Cache {
         let memory = self.memory(key);
         memory.discarded.insert(revision.to_owned());
         memory.inputs.remove(revision);
+        memory.stored.take_if(|stored| stored == revision);
     }
 
     pub(crate) fn checked(&mut self, key: &Key, check: Check) {

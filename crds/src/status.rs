@@ -87,7 +87,7 @@ pub struct ReleaseStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
     pub history: Vec<Released>,
-    /// Revisions that the history does not keep any more: what was stored of them is being deleted.
+    /// Revisions that came to nothing: what was stored of them is deleted when the next one settles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub discarded: Vec<String>,

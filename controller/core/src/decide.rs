@@ -131,7 +131,6 @@ impl<'a> Decision<'a> {
         self.keep_idle();
         self.keep_previews();
         self.answer_operations();
-        self.discard();
         self.say();
     }
 
@@ -199,6 +198,7 @@ impl<'a> Decision<'a> {
 
     /// Remembers that a revision is not to be tried again by itself.
     fn reject(&mut self, candidate: &Candidate, reason: RejectReason, message: &str) {
+        self.forsake(candidate);
         self.next.rejected.retain(|rejection| rejection.revision != candidate.revision);
         if mutant::is(Mutant::ForgetRejection) {
             self.next.candidate = None;

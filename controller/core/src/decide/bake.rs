@@ -137,6 +137,7 @@ impl Decision<'_> {
                 self.record_abort();
             }
             Cause::Reverted => {
+                self.forsake(candidate);
                 self.next.candidate = None;
                 self.must_record = true;
             }
@@ -189,7 +190,7 @@ impl Decision<'_> {
         if self.now < over {
             return self.look_at(over);
         }
-        if *health == Health::Good && there && *gated == Gated::Passed {
+        if *health == Health::Good && there && *gated == Gated::Passed && !self.discard(candidate) {
             self.next.candidate = None;
             self.remember_released(candidate);
             self.must_record = true;

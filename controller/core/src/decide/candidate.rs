@@ -338,6 +338,10 @@ impl Decision<'_> {
 
     /// A person, or the spec, says that nothing new starts: reason, and in words.
     pub(super) fn paused(&self) -> Option<(&'static str, String)> {
+        // Who returns to an earlier version means it, whatever is suspended.
+        if self.next.hold.as_ref().is_some_and(|hold| hold.revision.is_some()) {
+            return None;
+        }
         if self.observed.release.spec.suspend {
             return Some(("Suspended", "suspended".to_owned()));
         }
@@ -380,6 +384,7 @@ impl Decision<'_> {
         } else if !self.begin(&wanted, services, candidate.track) {
             return false;
         }
+        self.forsake(candidate);
         let message = format!("{} ({}) makes way for {}", candidate.version, candidate.revision, wanted.version);
         self.record_notes.insert(0, note(NoteKind::Superseded, message));
         true
@@ -399,7 +404,7 @@ impl Decision<'_> {
         self.next.previous.clone_from(&self.stored.active);
         self.next.active = Some(switched.as_version(self.now));
         let bake = self.observed.release.spec.strategy.bake;
-        let watched = !bake.get().is_zero() || !self.observed.release.spec.gates.after_switch.is_empty();
+        let watched = !bake.get().is_zero() || !self.observed.release.spec.gates.after_switch.is_empty() || self.settles_later();
         let kind = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
         self.record_notes.push(note(NoteKind::Switched, format!("{kind} has the traffic")));
         if watched {

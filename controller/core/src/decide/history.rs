@@ -14,6 +14,9 @@ use crate::{
     revision::{Blocked, Rendered},
 };
 
+/// More candidates in a row that come to nothing are a mistake of their own.
+const FORSAKEN: usize = 50;
+
 /// A revision to return to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Goal {
@@ -88,34 +91,56 @@ impl Decision<'_> {
             by: candidate.rollback.as_ref().map_or_else(writer, |it| it.by.clone()),
             outcome: ReleasedOutcome::Settled,
         });
-        let kept = usize::try_from(self.observed.release.spec.history).unwrap_or(usize::MAX).max(1);
-        let surplus = self.next.history.len().saturating_sub(kept);
-        let gone: Vec<_> = self.next.history.drain(..surplus).map(|released| released.revision).collect();
-        self.next
-            .discarded
-            .extend(gone.into_iter().filter(|revision| !self.next.history.iter().any(|it| it.revision == *revision)));
-        self.next.discarded.sort();
-        self.next.discarded.dedup();
+        self.next.history.drain(..self.surplus(1).min(self.next.history.len()));
+        self.next.discarded.clear();
     }
 
-    /// Nothing of these can be returned to: their ControllerRevisions go, before the next one comes.
-    pub(super) fn discard(&mut self) {
-        let in_use = |revision: &str| {
-            let status = &self.next;
-            status.active.iter().chain(&status.previous).any(|version| version.revision == revision)
-                || status.candidate.as_ref().is_some_and(|candidate| candidate.revision == revision)
-                || status.history.iter().any(|released| released.revision == revision)
-                || status.hold.as_ref().is_some_and(|hold| hold.revision.as_deref() == Some(revision))
-        };
-        let unused: Vec<_> = self.stored.discarded.iter().filter(|revision| !in_use(revision)).cloned().collect();
-        for revision in unused {
-            if self.observed.discarded.contains(&revision) {
-                self.next.discarded.retain(|it| *it != revision);
-                continue;
-            }
-            let name = input::name(&self.observed.release.name, &revision);
-            self.tidy.push(Step::Discard { revision, name });
+    /// Entries that the history does not keep, once so many more have come.
+    fn surplus(&self, more: usize) -> usize {
+        let kept = usize::try_from(self.observed.release.spec.history).unwrap_or(usize::MAX).max(1);
+        (self.stored.history.len() + more).saturating_sub(kept)
+    }
+
+    /// What was stored of revisions that nobody can return to goes before the next one settles: what is left to do is in the status until
+    /// it is done. True: something is still there.
+    pub(super) fn discard(&mut self, candidate: &Candidate) -> bool {
+        let old = self.stored.history.iter().take(self.surplus(1)).map(|released| &released.revision);
+        let kept: Vec<_> = self.stored.history.iter().skip(self.surplus(1)).map(|released| released.revision.clone()).collect();
+        let unused: Vec<String> = old
+            .chain(&self.stored.discarded)
+            .filter(|revision| !kept.contains(revision) && **revision != candidate.revision && !self.is_in_use(revision))
+            .filter(|revision| !self.observed.discarded.contains(*revision))
+            // To tidy up holds up nothing.
+            .filter(|revision| self.observed.troubles.iter().all(|it| it.target != format!("revision/{revision}")))
+            .cloned()
+            .collect();
+        for revision in &unused {
+            let name = input::name(&self.observed.release.name, revision);
+            self.work.push(Step::Discard { revision: revision.clone(), name });
         }
+        !unused.is_empty()
+    }
+
+    fn is_in_use(&self, revision: &str) -> bool {
+        let status = self.stored;
+        status.active.iter().chain(&status.previous).any(|version| version.revision == revision)
+            || status.hold.as_ref().is_some_and(|hold| hold.revision.as_deref() == Some(revision))
+    }
+
+    /// Something of it was stored, and it will not settle now.
+    pub(super) fn forsake(&mut self, candidate: &Candidate) {
+        let revision = &candidate.revision;
+        let known = self.next.discarded.contains(revision) || self.next.history.iter().any(|it| it.revision == *revision);
+        if !known {
+            self.next.discarded.push(revision.clone());
+            let surplus = self.next.discarded.len().saturating_sub(FORSAKEN);
+            self.next.discarded.drain(..surplus);
+        }
+    }
+
+    /// There is something to discard before it settles, which takes a step of its own.
+    pub(super) fn settles_later(&self) -> bool {
+        self.surplus(1) > 0 || !self.stored.discarded.is_empty()
     }
 
     /// Where a person wants to go back to.

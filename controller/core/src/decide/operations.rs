@@ -87,24 +87,23 @@ impl Decision<'_> {
         };
         let (by, note) = (operation.spec.by.clone(), operation.spec.note.clone());
         match &self.stored.candidate {
-            Some(candidate) if candidate.step == Stage::Baking => {
-                self.abort = Some(abort(operation, RejectReason::RolledBack, Some(goal)));
-                return;
-            }
-            Some(candidate) if operation.spec.revision.is_none() => {
+            Some(candidate) if candidate.step != Stage::Baking && operation.spec.revision.is_none() => {
                 let message = format!(
                     "{} has no traffic yet: Abort gives it up; to return further back, name the revision",
                     candidate.version
                 );
                 return self.refuse(operation, message);
             }
-            Some(_) | None => {}
+            // First it is given up: what it has of the traffic goes back.
+            Some(_) => {
+                self.abort = Some(abort(operation, RejectReason::RolledBack, Some(goal)));
+                return;
+            }
+            None => {}
         }
         self.hold_at(&goal, by.clone(), note);
         self.leave_active(operation, &goal);
-        if self.stored.candidate.is_none()
-            && let Some(version) = self.warm(&goal)
-        {
+        if let Some(version) = self.warm(&goal) {
             self.begin_again(&version, by);
         }
         let message = format!("{} ({}): {}", goal.version, goal.revision, asked(operation));

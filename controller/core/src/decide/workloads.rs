@@ -191,10 +191,7 @@ impl<'a> Decision<'a> {
                 return Readiness::NotYet(format!("{} is not started", record.name));
             };
             let wanted = self.candidate_replicas(&record.name);
-            if deployment.revision != candidate.revision
-                || deployment.confirmed != Some(deployment.generation)
-                || deployment.replicas < wanted
-            {
+            if deployment.revision != candidate.revision || !stands(deployment, record) || deployment.replicas < wanted {
                 return Readiness::NotYet(format!("{} is being started", record.name));
             }
             let (ours, others): (Vec<_>, Vec<_>) =

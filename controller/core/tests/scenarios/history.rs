@@ -230,3 +230,53 @@ fn a_person_who_names_nothing_that_is_known_is_told_what_is() {
         answer(&world)
     );
 }
+
+#[test]
+fn what_came_to_nothing_leaves_nothing_behind() {
+    let mut world = settled("v1");
+    for tag in ["v2--never", "v3--never"] {
+        world.apply_spec(spec(tag, 3));
+        world.pass(120);
+    }
+    assert_eq!(world.revisions.len(), 3, "a rejected one may be asked for again");
+    world.apply_spec(spec("v4", 3));
+    world.pass(120);
+    assert_eq!(world.revisions.len(), 2);
+    assert_eq!(versions(&world), [(1, "v1"), (2, "v4")]);
+}
+
+#[test]
+fn a_suspended_release_can_be_brought_back() {
+    let mut world = three();
+    world.apply_spec(with("v3", &[("/suspend", json!(true))]));
+    rollback(&mut world, None);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+}
+
+#[test]
+fn one_that_is_named_while_a_newer_candidate_starts_gets_the_traffic_and_the_candidate_none() {
+    let mut world = three();
+    world.apply_spec(spec("v4--slow5", 3));
+    world.pass(2);
+    rollback(&mut world, Some("v1"));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Green)));
+    assert!(!world.notes.iter().any(|note| note.message.contains("v4--slow5") && note.message.contains("has the traffic")));
+    world.apply_spec(spec("v4--slow5", 2));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Green)), "the same version with other replicas is the same version");
+}
+
+#[test]
+fn a_warm_version_takes_over_although_a_restart_has_forgotten_its_pods_and_nothing_is_stored_of_it() {
+    let mut world = settled("v1");
+    let long = |tag| with(tag, &[("/strategy/scaleDownDelay", json!("10m"))]);
+    world.apply_spec(long("v2"));
+    world.pass(60);
+    world.revisions.clear();
+    world.restart();
+    rollback(&mut world, None);
+    world.pass(5);
+    assert_eq!((world.active(), world.selected("web")), (Some(("v1", Track::Blue)), Some("blue")));
+}

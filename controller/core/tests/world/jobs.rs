@@ -140,6 +140,7 @@ impl World {
         self.write(format!("store {revision}"));
         self.revisions.entry(name).or_insert_with(|| body["data"].clone());
         self.process.stored = Some(revision.to_owned());
+        self.process.discarded.remove(revision);
     }
 
     pub(super) fn read_input(&mut self, revision: &str, name: &str) {

@@ -265,7 +265,7 @@ fn is_ready(observed: &Observed, candidate: &Candidate) -> bool {
         let Some(deployment) = deployments.get(&candidate.track.deployment(&record.name)) else { return false };
         let serving = status.active.as_ref().and_then(|active| deployments.get(&active.track.deployment(&record.name)));
         deployment.revision == candidate.revision
-            && deployment.confirmed == Some(deployment.generation)
+            && [deployment.confirmed, record.generation].contains(&Some(deployment.generation))
             && deployment.replicas >= serving.map_or(0, |it| it.replicas)
             && available(observed, candidate, &record.name) >= deployment.replicas
     });

@@ -303,6 +303,8 @@ impl World {
                 self.write(format!("discard {revision}"));
                 self.revisions.remove(name);
                 self.process.discarded.insert(revision.clone());
+                self.process.inputs.remove(revision);
+                self.process.stored.take_if(|stored| stored == revision);
             }
             _ => {}
         }
