@@ -125,7 +125,8 @@ impl Gate {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.service) != has(self.workload)", "a request goes either to a service or to a workload"),
-    validation = ("!has(self.workload) || has(self.port)", "a workload has no port of its own: name one")
+    validation = ("!has(self.workload) || has(self.port)", "a workload has no port of its own: name one"),
+    validation = ("!has(self.timeout) || duration(self.timeout) <= duration('1m')", "a request takes at most 1m")
 )]
 pub struct HttpGate {
     /// One of `spec.services`: the candidate's pods are reached on the port that it sends to.
@@ -222,6 +223,10 @@ pub enum Each {
 /// An instant query.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("!has(self.timeout) || duration(self.timeout) <= duration('1m')", "a query takes at most 1m"),
+    validation = ("!has(self.secret) || has(self.address)", "secret is for an address of its own; the Environment's has the Environment's")
+)]
 pub struct PrometheusGate {
     /// In PromQL; `$(release.track)`, `$(release.revision)` and `$(release.podHash)` are those of the candidate.
     #[schemars(length(min = 1, max = 4096))]
@@ -249,6 +254,7 @@ pub struct PrometheusGate {
 /// Somebody else decides: a signed POST, answered with a verdict at once or later.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.timeout) || duration(self.timeout) <= duration('1m')", "a request takes at most 1m"))]
 pub struct WebhookGate {
     #[schemars(length(max = 2048), regex(pattern = r"^https?://[^/?#@]+(/.*)?$"))]
     pub url: String,

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
 
 mod fake {
+    mod configs;
     mod images;
     mod operations;
     mod rules;
