@@ -9,8 +9,8 @@ use bascule_crds::{Duration, OperationType};
 use serde_json::{Value, json};
 
 use crate::{
-    Action, Controller, Deed, Delete, Edit, Expect, Hand, How, KillPods, Operate, Place, Pods, Propagation, Scenario, Shape,
-    Step, TeamService, Want, WorkloadShape, Write,
+    Action, Controller, Deed, Delete, Edit, Expect, Hand, How, KillPods, Measure, Operate, Place, Pods, Propagation, Says,
+    Scenario, Shape, Step, TeamService, Want, WorkloadShape, Write,
 };
 
 /// A small deterministic generator (splitmix64): the same seed, the same scenario, on every machine and in every version.
@@ -71,16 +71,17 @@ pub fn generated(seed: u64) -> Scenario {
     let shape = shape(&mut dice);
     let settled_on = (!dice.once_in(4)).then(|| "v1".to_owned());
     let versions = settled_on.iter().cloned().collect();
-    let mut tale = Tale { dice, exists: settled_on.is_some(), shape, versions, steps: Vec::new() };
+    let mut tale = Tale { dice, exists: settled_on.is_some(), gated: false, shape, versions, steps: Vec::new() };
     for _ in 0..tale.dice.between(STEPS.0, STEPS.1) {
         tale.go_on();
     }
     tale.end();
+    let gated = tale.gated;
     Scenario {
         name: format!("generated-{seed}"),
         why: "generated".into(),
-        // A real node has no images for versions that were made up.
-        on: if policies { [Place::Sim, Place::Fake].into() } else { [Place::Sim].into() },
+        // A real node has no images for versions that were made up, and fake pods answer no gate.
+        on: if policies && !gated { [Place::Sim, Place::Fake].into() } else { [Place::Sim].into() },
         policies,
         shape: tale.shape,
         settled_on,
@@ -123,6 +124,8 @@ struct Tale {
     versions: Vec<String>,
     /// Whether there is a Release, as far as one can tell.
     exists: bool,
+    /// Some gate is asked, or told what to say.
+    gated: bool,
     steps: Vec<Step>,
 }
 
@@ -132,9 +135,10 @@ impl Tale {
             return self.want();
         }
         match self.dice.below(100) {
-            0..32 => self.want(),
-            32..42 => self.edit(),
-            42..48 => self.scale(),
+            0..30 => self.want(),
+            30..37 => self.edit(),
+            37..44 => self.prove(),
+            44..48 => self.scale(),
             48..60 => self.operate(),
             60..70 => self.fate(),
             70..78 => self.hand_on_a_service(),
@@ -215,6 +219,43 @@ impl Tale {
         self.act(Action::Edit(Edit { merge: json!({"spec": spec}) }));
     }
 
+    /// Gates and hooks come and go, and gates say what they measure.
+    fn prove(&mut self) {
+        let spec = match self.dice.below(10) {
+            0..3 => {
+                self.gated = true;
+                let gate = (*self.dice.one_of(&["smoke", "errors"])).to_owned();
+                let says = *self.dice.one_of(&[Says::Good, Says::Bad, Says::Nothing]);
+                return self.act(Action::Measure(Measure { gate, says }));
+            }
+            3..5 => {
+                self.gated = true;
+                let webhook = json!({"name": "smoke", "interval": "1s", "successes": 2, "timeout": "15s", "webhook": {"url": "http://judge.shop.svc/"}});
+                json!({"gates": {"beforeSwitch": [webhook]}})
+            }
+            5 => {
+                self.gated = true;
+                let webhook =
+                    json!({"name": "errors", "interval": "2s", "timeout": "20s", "webhook": {"url": "http://judge.shop.svc/"}});
+                json!({"gates": {"afterSwitch": [webhook]}})
+            }
+            6 => json!({"gates": {"beforeSwitch": [{"name": "accept", "timeout": "20s", "job": self.job()}]}}),
+            7..9 => json!({"hooks": {"beforeStart": [{"name": "migrate", "timeout": "20s", "job": self.job()}]}}),
+            _ => json!({"gates": null, "hooks": null}),
+        };
+        self.act(Action::Edit(Edit { merge: json!({"spec": spec}) }));
+    }
+
+    fn job(&mut self) -> Value {
+        let annotations = match self.dice.below(5) {
+            0 => json!({"bed.bascule.dev/behaviour": "fails"}),
+            1 => json!({"bed.bascule.dev/behaviour": "never-ready"}),
+            2 => json!({"bed.bascule.dev/ready-after": self.dice.secs(&[1, 4, 9]).to_string()}),
+            _ => json!({}),
+        };
+        json!({"template": {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "main", "image": "r.example/job:v1"}]}}})
+    }
+
     fn scale(&mut self) {
         // Where every workload has its own replicas the server refuses: nothing would take them.
         let replicas = self.dice.between(0, 6);
@@ -222,9 +263,12 @@ impl Tale {
     }
 
     fn operate(&mut self) {
-        let kind = *self.dice.one_of(&[OperationType::Abort, OperationType::Abort, OperationType::Retry]);
+        use OperationType::{Abort, Hold, Resume, Retry, Rollback};
+        let kind = *self.dice.one_of(&[Abort, Abort, Retry, Retry, Rollback, Rollback, Hold, Resume]);
         let note = self.dice.once_in(2).then(|| "generated".to_owned());
-        self.act(Action::Operate(Operate { note, ..Operate::new(kind) }));
+        let far = kind == Rollback && self.dice.once_in(2);
+        let revision = far.then(|| (*self.dice.one_of(&["1", "2", "v1", "v2"])).to_owned());
+        self.act(Action::Operate(Operate { note, revision, ..Operate::new(kind) }));
     }
 
     fn fate(&mut self) {
@@ -306,7 +350,13 @@ impl Tale {
         if !self.exists || self.dice.once_in(2) {
             self.want();
         }
+        if self.gated {
+            for gate in ["smoke", "errors"] {
+                self.act(Action::Measure(Measure { gate: gate.to_owned(), says: Says::Good }));
+            }
+        }
         self.act(Action::Edit(Edit { merge: json!({"spec": {"suspend": false, "rollback": {"automatic": true}}}) }));
+        self.act(Action::Operate(Operate::new(OperationType::Resume)));
         let rests = Expect { rests: Some(true), ..Expect::default() };
         self.steps.push(Step::Until { expect: rests.clone(), within: REST_WITHIN });
         self.steps.push(Step::Stays { expect: rests, length: REST_FOR });
@@ -359,6 +409,7 @@ mod tests {
                     Action::Want(want) => format!("{:?}", want.pods).split('(').next().unwrap_or_default().to_owned(),
                     Action::Edit(edit) => edit.merge["spec"].as_object().unwrap().keys().next().unwrap().clone(),
                     Action::Operate(operate) => format!("{:?}", operate.kind),
+                    Action::Measure(measure) => format!("{:?}", measure.says),
                     Action::Write(write) => write.kind.clone(),
                     Action::Delete(delete) if delete.name.ends_with("-preview") => "preview".into(),
                     Action::Delete(delete) => delete.kind.clone(),
@@ -385,6 +436,14 @@ mod tests {
             "scale",
             "operate Abort",
             "operate Retry",
+            "operate Rollback",
+            "operate Hold",
+            "operate Resume",
+            "edit gates",
+            "edit hooks",
+            "measure Good",
+            "measure Bad",
+            "measure Nothing",
             "killPods",
             "write Service",
             "write Deployment",

@@ -97,7 +97,7 @@ impl Decision<'_> {
             return (not_ready(reason, message.clone()), idle(), stalled);
         }
         if let Some((reason, message)) = &self.waiting {
-            let reconciling = if *reason == "Suspended" { idle() } else { going(reason, message.clone()) };
+            let reconciling = if ["Suspended", "Held"].contains(reason) { idle() } else { going(reason, message.clone()) };
             return (not_ready(reason, message.clone()), reconciling, fine());
         }
         if let Some(candidate) = &self.next.candidate {
