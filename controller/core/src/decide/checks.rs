@@ -38,14 +38,14 @@ impl Decision<'_> {
                 http.expect.as_deref().map_or(Ok(()), |text| expression(text, Kind::Http, &format!("{path}.http.expect")));
             expected.and_then(|()| self.check_target(http, path)).and_then(|()| {
                 let texts = [("http.path", Some(&http.path)), ("http.body", http.body.as_ref())];
-                texts
-                    .into_iter()
-                    .filter_map(|(field, it)| Some((field, it?)))
-                    .try_for_each(|(field, it)| text(field, it).map(drop))
+                let headers = http.headers.iter().map(|(name, value)| (format!("http.headers[{name}]"), value));
+                let texts = texts.into_iter().filter_map(|(field, it)| Some((field.to_owned(), it?)));
+                texts.chain(headers).try_for_each(|(field, it)| text(&field, it).map(drop))
             })
         } else if let Some(prometheus) = &gate.prometheus {
             let expected = expression(&prometheus.expect, Kind::Prometheus, &format!("{path}.prometheus.expect"));
-            expected.and_then(|()| text("prometheus.query", &prometheus.query)).and_then(|query| {
+            let place = self.prometheus_address(prometheus).map(drop).map_err(|why| format!("{path}.prometheus.address: {why}"));
+            expected.and(place).and_then(|()| text("prometheus.query", &prometheus.query)).and_then(|query| {
                 let wrong = check_query(&query).err().filter(|error| !error.may_be_newer());
                 wrong.map_or(Ok(()), |error| Err(format!("{path}.prometheus.query: {error}")))
             })

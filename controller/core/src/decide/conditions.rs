@@ -17,6 +17,7 @@ impl Decision<'_> {
         }
         self.say_held();
         self.say_hold();
+        self.say_gates();
         self.next.observed_generation = self.observed.release.generation;
         self.say_scale();
         let (ready, reconciling, stalled) = self.progress_conditions();
@@ -183,6 +184,13 @@ impl Decision<'_> {
             Some(Obstacle::Waiting(reason, why)) => self.wait(reason, why),
             Some(Obstacle::Wrong(reason, why)) => self.stall(reason, why),
             Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(..)) | None => {}
+        }
+    }
+
+    /// Not only when the next version starts: at the write that made the mistake.
+    fn say_gates(&mut self) {
+        if self.next.candidate.is_none() {
+            self.gates_are_wrong();
         }
     }
 

@@ -380,11 +380,16 @@ impl Decision<'_> {
         }
     }
 
+    pub(super) fn prometheus_address(&self, gate: &PrometheusGate) -> Result<String, String> {
+        let configured = self.environment_spec().and_then(|spec| spec.prometheus.address.as_ref());
+        let address = gate.address.as_ref().or(configured).cloned();
+        address.ok_or_else(|| "it names none, and the Environment has no spec.prometheus.address".to_owned())
+    }
+
     fn prometheus(&self, gate: &PrometheusGate, variables: &Variables) -> Result<PrometheusAsk, String> {
         let configured = self.environment_spec().map(|spec| &spec.prometheus);
         let own = gate.address.clone();
-        let address = own.clone().or_else(|| configured.and_then(|it| it.address.clone()));
-        let address = address.ok_or("it names no address, and the Environment has no spec.prometheus.address")?;
+        let address = self.prometheus_address(gate)?;
         let namespace = self.observed.release.namespace.clone();
         let of_release = |name: &String| bascule_crds::SecretReference { namespace: namespace.clone(), name: name.clone() };
         let secret = if own.is_some() {

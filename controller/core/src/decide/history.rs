@@ -155,6 +155,9 @@ impl Decision<'_> {
                 format!("{named} is no revision, number or version of the history; it has {known}")
             })?
         } else {
+            if let Some(why) = self.is_back() {
+                return Err(why);
+            }
             let before = status.previous.as_ref().filter(|it| status.rejection(&it.revision).is_none());
             let before = before.map(|it| Goal { revision: it.revision.clone(), version: it.version.clone() });
             let earlier = before.or_else(|| self.last_released_but(active.unwrap_or_default()));
@@ -167,6 +170,17 @@ impl Decision<'_> {
             Some(why) if !force => Err(format!("RollbackBlocked: {why}; with force: true and a note it is done all the same")),
             _ => Ok(goal),
         }
+    }
+
+    /// Users have left the version that is asked for already: one step further would take them from a good one.
+    fn is_back(&self) -> Option<String> {
+        let active = self.stored.active.as_ref().filter(|_| self.stored.candidate.is_none())?;
+        let asked = self.wanted.as_ref().ok().filter(|asked| asked.revision.as_str() != active.revision)?;
+        let rejection = self.stored.rejection(asked.revision.as_str())?;
+        Some(format!(
+            "users are back on {} already: {} was rejected ({}); to return further back, name the revision",
+            active.version, asked.version, rejection.reason
+        ))
     }
 
     fn named(&self, named: &str) -> Option<Goal> {

@@ -183,3 +183,19 @@ fn a_gate_on_a_service_that_is_none_of_the_release_is_refused_at_once() {
     let (_, reason, message) = world.ready();
     assert_eq!((reason, message), ("GateInvalid", "spec.gates.beforeSwitch[smoke].http.service: wbe is none of spec.services"));
 }
+
+#[test]
+fn a_mistake_is_said_also_when_nothing_is_to_be_released() {
+    let mut world = settled("v1");
+    world.apply_spec(gated("v1", &[json!({"name": "p", "prometheus": {"query": "up", "expect": "value > 0.0"}})], &[]));
+    world.run();
+    let (ready, reason, message) = world.ready();
+    assert!(!ready && reason == "GateInvalid", "{reason}");
+    assert_eq!(
+        message,
+        "spec.gates.beforeSwitch[p].prometheus.address: it names none, and the Environment has no spec.prometheus.address"
+    );
+    world.apply_spec(gated("v1", &[], &[]));
+    world.run();
+    assert!(world.ready().0);
+}

@@ -280,3 +280,22 @@ fn a_warm_version_takes_over_although_a_restart_has_forgotten_its_pods_and_nothi
     world.pass(5);
     assert_eq!((world.active(), world.selected("web")), (Some(("v1", Track::Blue)), Some("blue")));
 }
+
+#[test]
+fn who_is_back_already_is_not_taken_further_by_asking_twice() {
+    let mut world = three();
+    world.apply_spec(spec("v4--dies5", 3));
+    world.pass(60);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)), "it went back by itself");
+    rollback(&mut world, None);
+    world.pass(30);
+    assert_eq!(world.active(), Some(("v3", Track::Blue)));
+    assert!(
+        answer(&world).starts_with("users are back on v3 already: v4--dies5 was rejected (BakeFailed)"),
+        "{}",
+        answer(&world)
+    );
+    rollback(&mut world, Some("v2"));
+    world.pass(60);
+    assert_eq!(world.active(), Some(("v2", Track::Green)), "whoever names it means it");
+}
