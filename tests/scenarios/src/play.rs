@@ -124,9 +124,9 @@ impl Run {
     }
 }
 
-/// Puts the revisions that status names at this moment into the texts of a write.
+/// Puts the revisions, and the Job of the last hook, that status names at this moment into the texts of a write or a deletion.
 pub async fn with_revisions<S: Stage>(action: &Action, stage: &mut S) -> anyhow::Result<Action> {
-    let Action::Write(_) = action else { return Ok(action.clone()) };
+    let (Action::Write(_) | Action::Delete(_)) = action else { return Ok(action.clone()) };
     let text = serde_json::to_string(action)?;
     if !text.contains("$(") {
         return Ok(action.clone());
@@ -140,8 +140,16 @@ pub async fn with_revisions<S: Stage>(action: &Action, stage: &mut S) -> anyhow:
             text = text.replace(&variable, revision.with_context(|| format!("status has no {place}"))?);
         }
     }
+    if text.contains(HOOK_JOB) {
+        let hooks = sight.status("/hooks").and_then(Value::as_array).and_then(|hooks| hooks.last());
+        let job = hooks.and_then(|hook| hook.pointer("/job/name")?.as_str()).context("no hook has a Job")?;
+        text = text.replace(HOOK_JOB, job);
+    }
     Ok(serde_json::from_str(&text)?)
 }
+
+/// In the texts of actions.
+const HOOK_JOB: &str = "$(hook.job)";
 
 fn list(sentences: &[String]) -> String {
     sentences.iter().map(|sentence| format!("  - {sentence}")).collect::<Vec<_>>().join("\n")
