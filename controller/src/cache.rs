@@ -65,7 +65,9 @@ struct Memory {
     check: Option<Check>,
     pods: Option<PodReport>,
     way_back: Option<WayBack>,
-    volumes: BTreeMap<String, Option<Vec<String>>>,
+    /// The revision of the version to return to that is being looked at.
+    looks_back: Option<String>,
+    volumes: BTreeMap<String, (Timestamp, Option<Vec<String>>)>,
     absent_jobs: BTreeSet<String>,
     words: BTreeMap<String, String>,
     inputs: BTreeMap<String, Option<Input>>,
@@ -258,17 +260,28 @@ impl Cache {
         self.memory(key).inputs.insert(revision.to_owned(), input);
     }
 
-    pub(crate) fn saw_volume(&mut self, key: &Key, claim: &str, modes: Option<Vec<String>>) {
-        self.memory(key).volumes.insert(claim.to_owned(), modes);
+    pub(crate) fn saw_volume(&mut self, key: &Key, claim: &str, modes: Option<Vec<String>>, now: Timestamp) {
+        self.memory(key).volumes.insert(claim.to_owned(), (now, modes));
     }
 
-    pub(crate) fn saw_way_back(&mut self, key: &Key, seen: WayBack) {
-        self.memory(key).way_back = Some(seen);
+    /// False: somebody looks already.
+    pub(crate) fn looks_back(&mut self, key: &Key, revision: &str) -> bool {
+        let memory = self.memory(key);
+        let begins = memory.looks_back.as_deref() != Some(revision);
+        memory.looks_back = Some(revision.to_owned());
+        begins
+    }
+
+    pub(crate) fn looked_back(&mut self, key: &Key, seen: WayBack) {
+        let memory = self.memory(key);
+        memory.looks_back = None;
+        memory.way_back = Some(seen);
     }
 
     pub(crate) fn stored(&mut self, key: &Key, revision: &str) {
         let memory = self.memory(key);
         memory.stored = Some(revision.to_owned());
+        memory.inputs.remove(revision);
         memory.discarded.remove(revision);
     }
 

@@ -287,6 +287,9 @@ pub struct Hold {
     /// After a rollback: the revision that was left. The hold ends when something else than this is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
+    /// A hash of what spec and pointers said then: what else makes another revision (a ConfigMap, a variable) is no wish of anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]

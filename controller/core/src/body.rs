@@ -70,9 +70,11 @@ pub(crate) fn job(release: &ReleaseView, job: &JobBody<'_>) -> Value {
     if let Some(fields) = template.as_object_mut() {
         merge(fields, "metadata", json!({ "labels": labels }));
         merge(fields, "spec", json!({ "restartPolicy": "Never" }));
-        let containers = fields.get_mut("spec").and_then(|spec| spec.get_mut("containers")).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            add_environment(container, &job.environment);
+        for list in ["initContainers", "containers"] {
+            let containers = fields.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
+                add_environment(container, &job.environment);
+            }
         }
     }
     json!({

@@ -59,6 +59,8 @@ struct Decision<'a> {
     /// Status as it should be.
     next: ReleaseStatus,
     wanted: Result<Rendered, Blocked>,
+    /// What spec and pointers ask for, whatever a person holds it at.
+    asked: Option<Rendered>,
     /// What is to be said of where it comes from.
     sources: Report,
     /// Moves of Services: before everything else.
@@ -96,6 +98,7 @@ impl<'a> Decision<'a> {
             policy,
             stored,
             next: stored.clone(),
+            asked: wanted.as_ref().ok().cloned(),
             wanted,
             sources,
             traffic: Vec::new(),

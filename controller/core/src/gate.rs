@@ -111,6 +111,10 @@ pub struct Samples {
     pub failures: u32,
     pub last: Verdict,
     pub at: Timestamp,
+    /// When this process began to ask.
+    pub began: Timestamp,
+    /// The last good one.
+    pub good: Option<Timestamp>,
 }
 
 /// What one sample said.

@@ -115,6 +115,14 @@ impl Rendered {
         }
     }
 
+    /// What a person has asked for: the templates as they are written and what the pointers lead to. Not what names in them stand for.
+    pub(crate) fn asked(&self) -> String {
+        let templates: BTreeMap<_, _> = self.workloads.iter().map(|workload| (&workload.name, &workload.source)).collect();
+        let what = |it: &ResolvedArtifact| json!([it.name, it.reference, it.image, it.archive]);
+        let artifacts: Vec<_> = self.artifacts.iter().map(what).collect();
+        short_hash(json!({ "templates": templates, "artifacts": artifacts }).to_string())
+    }
+
     /// Makes it again. None: it would not be the same.
     pub(crate) fn again(input: &Input, spec: &ReleaseSpec) -> Option<Self> {
         let mut variables: Variables =

@@ -9,6 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Cache, Memory, OBSOLETE};
 use crate::queue::Key;
 
+/// Nothing tells when a PersistentVolumeClaim changes.
+const VOLUME_GOOD_FOR: SignedDuration = SignedDuration::from_secs(30);
+
 /// Why something is unknown right after the start.
 const NOT_YET: &str = "not read yet";
 
@@ -42,7 +45,13 @@ impl Cache {
             }),
             way_back: memory.way_back.clone(),
             since: self.since,
-            volumes: memory.volumes.clone(),
+            // One that is made a moment later, or anew, counts as it is then.
+            volumes: memory
+                .volumes
+                .iter()
+                .filter(|(_, (at, _))| *at > now - VOLUME_GOOD_FOR)
+                .map(|(name, (_, modes))| (name.clone(), modes.clone()))
+                .collect(),
             absent: memory.absent_jobs.clone(),
             words: memory.words.clone(),
             inputs: memory.inputs.clone(),

@@ -65,11 +65,12 @@ pub(super) async fn read(shell: &Arc<Shell>, key: &Key, observed: &Observed, rea
         Read::Volume { claim } => {
             let found = reader.get::<PersistentVolumeClaim>(claim).await?;
             let modes = found.map(|found| found.spec.and_then(|spec| spec.access_modes).unwrap_or_default());
-            shell.cache().saw_volume(key, claim, modes);
+            shell.cache().saw_volume(key, claim, modes, shell.clock.now());
         }
         Read::WayBack { revision, name } => {
-            let seen = super::way_back::look(shell, key, observed, revision, name).await?;
-            shell.cache().saw_way_back(key, seen);
+            // A registry may take its time, and what happens to the Release meanwhile must not wait for it.
+            super::way_back::begin(shell, key, observed, revision, name);
+            return Ok(false);
         }
         Read::Input { revision, name } => {
             let found = reader.get::<SlimRevision>(name).await?;

@@ -4,6 +4,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use bascule_core::{Observed, WayBack, input::Needs};
+use jiff::SignedDuration;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
@@ -12,10 +13,17 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
-use crate::{queue::Key, shell::Shell, watch::kinds::SlimRevision};
+use crate::{
+    queue::{Key, Lane},
+    shell::Shell,
+    watch::kinds::SlimRevision,
+};
 
 /// A registry that takes longer is asked at the next look.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// After a look that failed.
+const AGAIN: SignedDuration = SignedDuration::from_mins(2);
 
 /// What was found so far.
 #[derive(Default)]
@@ -24,13 +32,31 @@ struct Found {
     unseen: Vec<String>,
 }
 
-pub(super) async fn look(
-    shell: &Arc<Shell>,
-    key: &Key,
-    observed: &Observed,
-    revision: &str,
-    name: &str,
-) -> Result<WayBack, Fault> {
+/// Begins to look, unless that is done already; the Release is pushed when it is over.
+pub(super) fn begin(shell: &Arc<Shell>, key: &Key, observed: &Observed, revision: &str, name: &str) {
+    if !shell.cache().looks_back(key, revision) {
+        return;
+    }
+    let (shell, key, observed) = (shell.clone(), key.clone(), observed.clone());
+    let (revision, name) = (revision.to_owned(), name.to_owned());
+    tokio::spawn(async move {
+        let seen = look(&shell, &key, &observed, &revision, &name).await.unwrap_or_else(|fault| {
+            tracing::warn!(release = %key, "could not look at the version to return to: {fault}");
+            // Due again in a while, not in hours.
+            let at = shell.clock.now() + AGAIN - shell.policy.look_back;
+            WayBack {
+                revision: revision.clone(),
+                at,
+                missing: Vec::new(),
+                unseen: vec![format!("ControllerRevision {name}: {fault}")],
+            }
+        });
+        shell.cache().looked_back(&key, seen);
+        shell.queue.push(key, Lane::Resync);
+    });
+}
+
+async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, revision: &str, name: &str) -> Result<WayBack, Fault> {
     let mut found = Found::default();
     let api: Api<SlimRevision> = Api::namespaced(shell.client.clone(), &key.namespace);
     let stored = api.get_opt(name).await.map_err(Fault::of);

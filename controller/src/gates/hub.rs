@@ -268,7 +268,9 @@ fn counted(before: Option<&Samples>, id: &ProbeId, verdict: Verdict, at: Timesta
         Verdict::Fail(_) => (0, failures.saturating_add(1)),
         Verdict::Unknown(_) => (0, failures),
     };
-    Samples { id: id.clone(), passes, failures, last: verdict, at }
+    let good = if verdict == Verdict::Pass { Some(at) } else { before.and_then(|before| before.good) };
+    let began = before.map_or(at, |before| before.began);
+    Samples { id: id.clone(), passes, failures, last: verdict, at, began, good }
 }
 
 /// A line for each change; what only goes on is worth one to those who look for it.

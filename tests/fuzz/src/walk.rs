@@ -450,7 +450,7 @@ fn text(body: &Value, pointer: &str) -> String {
 /// What every API server refuses about a Deployment, in few words.
 /// As many good samples as anybody can ask for.
 fn well(probe: &Probe, at: Timestamp) -> Samples {
-    Samples { id: probe.id.clone(), passes: u32::MAX, failures: 0, last: Verdict::Pass, at }
+    Samples { id: probe.id.clone(), passes: u32::MAX, failures: 0, last: Verdict::Pass, at, began: at, good: Some(at) }
 }
 
 fn refused(body: &Value) -> Option<Refusal> {

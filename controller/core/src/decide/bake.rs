@@ -87,6 +87,7 @@ impl Decision<'_> {
             }
             (Some(Cause::Reverted) | None, _) => {
                 let there = self.steer(&services.seen, &goal, Move::Heal, "healed") && services.are_complete();
+                self.store(candidate);
                 self.watch(candidate, &health, bad, &gated, there);
             }
         }
@@ -182,13 +183,11 @@ impl Decision<'_> {
             }
             return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
         }
-        if let Gated::NotYet(why) = gated {
-            self.progress(Stage::Baking, why.clone());
-        } else {
-            self.progress(Stage::Baking, String::new());
-        }
         if self.now < over {
             return self.look_at(over);
+        }
+        if let Gated::NotYet(why) = gated {
+            self.progress(Stage::Baking, why.clone());
         }
         if *health == Health::Good && there && *gated == Gated::Passed && !self.discard(candidate) {
             self.next.candidate = None;

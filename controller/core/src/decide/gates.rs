@@ -175,9 +175,12 @@ impl Decision<'_> {
 
     fn count(&mut self, gate: &Gate, known: &GateRecord, timeout: SignedDuration, probe: &Probe) -> Gated {
         let samples = self.observed.samples.iter().find(|samples| samples.id == probe.id);
-        let Some(Samples { passes, failures, last, .. }) = samples else {
-            return self.without_answer(known, timeout, String::new());
+        // Time in which nobody asked is not the candidate's: after an outage, or while it was held.
+        let Some(Samples { passes, failures, last, began, good, .. }) = samples else {
+            return Gated::NotYet(String::new());
         };
+        let good = good.filter(|_| known.stage == GateStage::AfterSwitch);
+        let known = &GateRecord { since: known.since.max(*began).max(good.unwrap_or(*began)), ..known.clone() };
         if *failures >= gate.failures() {
             let why = if let Verdict::Fail(why) = last { why.clone() } else { format!("{failures} bad samples") };
             return Gated::Failed(why);

@@ -30,6 +30,7 @@ impl Decision<'_> {
         let Some(hold) = self.next.hold.clone() else { return };
         if let (Some(left), Ok(asked)) = (&hold.left, &self.wanted)
             && asked.revision.as_str() != left
+            && hold.asked.as_ref().is_none_or(|then| asked.asked() != *then)
             && self.next.hold == self.stored.hold
         {
             let message = format!("{} is wanted by now: automation is on again", asked.version);
@@ -175,7 +176,7 @@ impl Decision<'_> {
     /// Users have left the version that is asked for already: one step further would take them from a good one.
     fn is_back(&self) -> Option<String> {
         let active = self.stored.active.as_ref().filter(|_| self.stored.candidate.is_none())?;
-        let asked = self.wanted.as_ref().ok().filter(|asked| asked.revision.as_str() != active.revision)?;
+        let asked = self.asked.as_ref().filter(|asked| asked.revision.as_str() != active.revision)?;
         let rejection = self.stored.rejection(asked.revision.as_str())?;
         Some(format!(
             "users are back on {} already: {} was rejected ({}); to return further back, name the revision",
@@ -217,11 +218,9 @@ impl Decision<'_> {
 
     /// From now on the goal is wanted, and what was left does not come back by itself.
     pub(super) fn hold_at(&mut self, goal: &Goal, by: Option<String>, note: Option<String>) {
-        let asked = self.wanted.as_ref().ok().map(|asked| asked.revision.to_string());
-        // While another hold is on, the spec is not what was wanted.
-        let left = self.stored.hold.as_ref().and_then(|hold| hold.left.clone());
         let active = || self.stored.active.as_ref().map(|active| active.revision.clone());
-        let left = left.or(asked).or_else(active);
+        let left = self.asked.as_ref().map(|asked| asked.revision.to_string()).or_else(active);
+        let asked = self.asked.as_ref().map(Rendered::asked);
         for released in self.next.history.iter_mut().filter(|it| Some(&it.revision) != Some(&goal.revision)) {
             let is_left = self.stored.active.as_ref().is_some_and(|active| active.revision == released.revision);
             if is_left {
@@ -229,7 +228,7 @@ impl Decision<'_> {
             }
         }
         self.next.rejected.retain(|rejection| rejection.revision != goal.revision);
-        self.next.hold = Some(Hold { revision: Some(goal.revision.clone()), left, at: self.now, by, note });
+        self.next.hold = Some(Hold { revision: Some(goal.revision.clone()), left, asked, at: self.now, by, note });
         if mutant::is(Mutant::ForgetRollback) {
             self.next.hold = None;
         }

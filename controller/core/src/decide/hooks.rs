@@ -52,11 +52,8 @@ impl Decision<'_> {
     /// Written before its Job is created.
     fn intend(&mut self, revision: &str, hook: &str) {
         let now = self.now;
-        if let Some(record) = self.next.hooks.iter_mut().find(|record| record.is(revision, hook)) {
-            if record.job.is_none() {
-                record.at = now;
-            }
-        } else {
+        // One that is there keeps its time: a Job of it may have been created, and be gone by now.
+        if self.next.hooks.iter().all(|record| !record.is(revision, hook)) {
             self.forget_hooks();
             self.next.hooks.push(HookRecord {
                 revision: revision.to_owned(),

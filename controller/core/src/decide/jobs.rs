@@ -159,14 +159,25 @@ impl Decision<'_> {
                 self.work.push(Step::Run { job: name, body });
                 Outcome::Pending
             }
-            Err(why) => Outcome::Lost(why),
+            // The Environment cannot be read at the moment, or does not accept the namespace: nothing has run, and nothing is lost.
+            Err(None) => {
+                self.quiet = true;
+                Outcome::Pending
+            }
+            Err(Some(why)) => Outcome::Lost(why),
         }
     }
 
-    pub(super) fn job_body(&self, candidate: &Candidate, wanted: &Wanted<'_>, name: &str) -> Result<serde_json::Value, String> {
+    /// None as an error: it cannot be said at the moment.
+    pub(super) fn job_body(
+        &self,
+        candidate: &Candidate,
+        wanted: &Wanted<'_>,
+        name: &str,
+    ) -> Result<serde_json::Value, Option<String>> {
         let field = format!("{}.job.template", wanted.field);
-        let variables = variables_of(self.observed, candidate, &self.pod_hash(candidate))?;
-        let template = substitute(&wanted.template.template, &field, &variables).map_err(|error| error.to_string())?;
+        let variables = variables_of(self.observed, candidate, &self.pod_hash(candidate)).map_err(|_| None)?;
+        let template = substitute(&wanted.template.template, &field, &variables).map_err(|error| Some(error.to_string()))?;
         let job = JobBody {
             name,
             kind: wanted.kind,

@@ -87,6 +87,12 @@ impl Decision<'_> {
         };
         let (by, note) = (operation.spec.by.clone(), operation.spec.note.clone());
         match &self.stored.candidate {
+            // Two people have had the same thought: one step back is meant, not two.
+            Some(candidate) if candidate.rollback.is_some() && operation.spec.revision.is_none() => {
+                let message =
+                    format!("{} is on its way back already; to return further back, name the revision", candidate.version);
+                return self.refuse(operation, message);
+            }
             Some(candidate) if candidate.step != Stage::Baking && operation.spec.revision.is_none() => {
                 let message = format!(
                     "{} has no traffic yet: Abort gives it up; to return further back, name the revision",
@@ -122,7 +128,7 @@ impl Decision<'_> {
     /// What had the traffic, and what the spec asks for, do not come back by themselves.
     fn leave_active(&mut self, operation: &OperationView, goal: &Goal) {
         let active = self.stored.active.as_ref().map(|active| (active.revision.clone(), active.version.clone()));
-        let asked_for = self.wanted.as_ref().ok().map(|wanted| (wanted.revision.to_string(), wanted.version.clone()));
+        let asked_for = self.asked.as_ref().map(|asked| (asked.revision.to_string(), asked.version.clone()));
         let message = asked(operation);
         for (revision, version) in active.into_iter().chain(asked_for) {
             if revision != goal.revision && self.next.rejection(&revision).is_none() && !mutant::is(Mutant::ForgetRollback) {
@@ -139,6 +145,7 @@ impl Decision<'_> {
         self.next.hold = Some(Hold {
             revision: held.and_then(|hold| hold.revision),
             left: None,
+            asked: None,
             at: self.now,
             by: operation.spec.by.clone(),
             note: operation.spec.note.clone(),

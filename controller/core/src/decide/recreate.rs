@@ -5,7 +5,7 @@
 
 use bascule_crds::{Candidate, Step as Stage, Track, WorkloadStrategyType};
 
-use super::{Decision, workloads::of};
+use super::{Decision, later, workloads::of};
 use crate::{input::Needs, observed::ReplicaSet, plan::Read, revision::Rendered};
 
 impl Decision<'_> {
@@ -28,6 +28,7 @@ impl Decision<'_> {
                             modes.join(", ")
                         );
                         self.stall("VolumeNotShared", message);
+                        self.look_at(later(self.now, self.policy.recheck));
                         return false;
                     }
                     Some(_) => {}

@@ -269,7 +269,8 @@ impl<'a> Decision<'a> {
     /// Every workload of the candidate has a pod that answers.
     pub(super) fn any_ready(&self, candidate: &Candidate) -> bool {
         let Some(sets) = self.observed.replica_sets.known() else { return false };
-        candidate.workloads.iter().all(|record| available(sets, candidate.track, &record.name, &candidate.revision) > 0)
+        let wanted = candidate.workloads.iter().filter(|record| self.candidate_replicas(&record.name) > 0);
+        wanted.into_iter().all(|record| available(sets, candidate.track, &record.name, &candidate.revision) > 0)
     }
 
     /// Workloads of ours that run this revision on this track.

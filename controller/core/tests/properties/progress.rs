@@ -153,7 +153,7 @@ fn outdated(world: &World) -> u64 {
     world.process.looked.iter().filter(|(name, (_, seen))| changed(name, seen)).count() as u64
 }
 
-/// Services that were not looked at, those whose strangers were not counted, pods that were not asked.
+/// Services that were not looked at, those whose strangers were not counted, pods that were not asked; and what was not stored.
 fn unread(world: &World) -> u64 {
     let fresh = |at: jiff::Timestamp| world.now < at + world.policy.look_for_service;
     let listed = world.release.spec.services.iter().flat_map(|it| [it.name.clone(), names::preview(&it.name)]);
@@ -163,7 +163,9 @@ fn unread(world: &World) -> u64 {
         world.services.keys().filter(|name| !world.process.counted.get(*name).is_some_and(|(at, _)| fresh(*at))).count();
     let unasked = world.process.pods.as_ref().is_none_or(|report| report.at != world.now);
     let way_back = world.process.way_back.as_ref().is_none_or(|seen| seen.at != world.now);
-    unseen as u64 + uncounted as u64 + u64::from(unasked) + u64::from(way_back)
+    let candidate = world.release.status.candidate.as_ref();
+    let unstored = candidate.is_some_and(|it| world.process.stored.as_ref() != Some(&it.revision));
+    unseen as u64 + uncounted as u64 + u64::from(unasked) + u64::from(way_back) + u64::from(unstored)
 }
 
 /// The revision that the spec stands for, as a world without a history shows it. None: it cannot be said.

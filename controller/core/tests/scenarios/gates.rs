@@ -199,3 +199,31 @@ fn a_mistake_is_said_also_when_nothing_is_to_be_released() {
     world.run();
     assert!(world.ready().0);
 }
+
+#[test]
+fn time_in_which_nobody_asked_is_not_the_candidates() {
+    let mut world = settled("v1");
+    world.apply_spec(gated("v2", &[], &[errors("errors")]));
+    world.pass(5);
+    assert_eq!(world.candidate(), Some(("v2", Stage::Baking)));
+    // The controller is away for an hour.
+    world.now += jiff::SignedDuration::from_hours(1);
+    world.restart();
+    world.pass(30);
+    assert_eq!((world.active(), world.candidate()), (Some(("v2", Track::Green)), None), "asked once more, and well");
+}
+
+#[test]
+fn a_hold_stops_the_clock_of_a_gate() {
+    let mut world = settled("v1");
+    says(&mut world, "errors", unknown("no data"));
+    world.apply_spec(gated("v2", &[errors("errors")], &[]));
+    world.pass(5);
+    world.operate(&json!({"release": "web", "type": "Hold", "by": "ada"}));
+    world.pass(300);
+    assert_eq!(world.candidate(), Some(("v2", Stage::Verifying)));
+    says(&mut world, "errors", Verdict::Pass);
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
+    world.pass(10);
+    assert_eq!(world.selected("web"), Some("green"));
+}

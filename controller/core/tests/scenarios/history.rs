@@ -299,3 +299,58 @@ fn who_is_back_already_is_not_taken_further_by_asking_twice() {
     world.pass(60);
     assert_eq!(world.active(), Some(("v2", Track::Green)), "whoever names it means it");
 }
+
+#[test]
+fn what_nobody_asked_for_does_not_lift_a_hold() {
+    let mut world = settled("v1");
+    let watching = |tag: &str| {
+        let env = json!([{"configMapRef": {"name": "flags"}}]);
+        with(tag, &[("/workloads/0/template/spec/containers/0/envFrom", env), ("/restartOn", json!(["ConfigMaps"]))])
+    };
+    world.configs.insert("ConfigMap flags".into(), "one".into());
+    for tag in ["v2", "v3"] {
+        world.apply_spec(watching(tag));
+        world.pass(120);
+    }
+    rollback(&mut world, None);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+    // A Secret that is renewed, a flag that is set: another revision of what was left, and nobody's wish.
+    world.configs.insert("ConfigMap flags".into(), "two".into());
+    world.pass(600);
+    assert_eq!((world.active(), world.candidate()), (Some(("v2", Track::Green)), None));
+    world.apply_spec(watching("v4"));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v4", Track::Blue)));
+}
+
+#[test]
+fn two_people_with_the_same_thought_go_one_version_back() {
+    let mut world = settled("v0");
+    let long = |tag| with(tag, &[("/strategy/scaleDownDelay", json!("10m"))]);
+    for tag in ["v1", "v2"] {
+        world.apply_spec(long(tag));
+        world.pass(60);
+    }
+    rollback(&mut world, None);
+    world.pass(1);
+    rollback(&mut world, None);
+    world.pass(120);
+    assert_eq!(world.active().map(|it| it.0), Some("v1"));
+}
+
+#[test]
+fn a_version_is_returned_to_although_the_hooks_of_today_do_not_fit_it() {
+    let mut world = three();
+    let job = json!({"template": {"spec": {"containers": [{"name": "main", "image": "$(artifacts.tool.image)"}]}}});
+    let mut value =
+        serde_json::to_value(with("v4", &[("/hooks", json!({"beforeStart": [{"name": "migrate", "job": job}]}))])).unwrap();
+    let tool = json!({"name": "tool", "image": {"ref": "r/tool:v1", "resolve": "Never"}});
+    value["artifacts"].as_array_mut().unwrap().push(tool);
+    world.apply_spec(crate::world::spec_of(&value));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v4,v1", Track::Green)));
+    rollback(&mut world, Some("v1"));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v1", Track::Blue)));
+}

@@ -102,6 +102,8 @@ impl World {
                     failures: 0,
                     last: Verdict::Unknown("not asked".into()),
                     at: self.now,
+                    began: self.now,
+                    good: None,
                 },
                 next: self.now,
             });
@@ -110,6 +112,7 @@ impl World {
                 let samples = &mut asked.samples;
                 samples.passes = if verdict == Verdict::Pass { samples.passes + 1 } else { 0 };
                 samples.failures += u32::from(matches!(verdict, Verdict::Fail(_)));
+                samples.good = if verdict == Verdict::Pass { Some(self.now) } else { samples.good };
                 samples.last = verdict;
                 samples.at = self.now;
                 asked.next = self.now + probe.every;
