@@ -242,10 +242,10 @@ impl<'a> Decision<'a> {
     pub(super) fn answers(&self, version: &Version) -> Option<bool> {
         let sets = self.observed.replica_sets.known()?;
         let serves = |record: &WorkloadRecord| {
-            // One that cannot run twice comes back when the other has ended, and not before.
-            record.replicas == 0
-                || self.recreates(&record.name)
-                || available(sets, version.track, &record.name, &version.revision) > 0
+            // One that cannot run twice comes back when the other has ended, and not before; one that was proved without pods may have to
+            // have some by now.
+            let none = record.replicas == 0 && self.wanted_replicas(&record.name).unwrap_or(0) == 0;
+            none || self.recreates(&record.name) || available(sets, version.track, &record.name, &version.revision) > 0
         };
         Some(version.workloads.iter().all(serves))
     }

@@ -136,7 +136,7 @@ pub(super) fn changed(place: &Place<'_>, resolved: &ResolvedArtifact, answer: Op
         }
         Some(Answer::Failed { reason, message }) if *reason == ARTIFACT_MISSING => Some(Freshness::Stale {
             reason: ARTIFACT_MISSING,
-            message: format!("{path}: {message}, and was there when it was released ({})", name(pinned)),
+            message: format!("{path}: {message}, and {} was there when it was released ({})", resolved.reference, name(pinned)),
         }),
         _ => None,
     }

@@ -172,7 +172,7 @@ pub(super) fn moved(place: &Place<'_>, resolved: &ResolvedArtifact, answer: Opti
         Some(Answer::Failed { reason, message }) if *reason == ARTIFACT_MISSING => Some(Freshness::Stale {
             reason: ARTIFACT_MISSING,
             message: format!(
-                "{path}: {message}, and was there when it was released; where it is not stored yet its pods cannot start"
+                "{path}: {message}, and {reference} was there when it was released; where it is not stored yet its pods cannot start"
             ),
         }),
         _ => None,

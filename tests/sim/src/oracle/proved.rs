@@ -98,7 +98,11 @@ fn judge_route(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDurati
     // Some of the Services are on it already, or it came to be where it is by another hand.
     let begun = change.before.as_ref().is_some_and(|before| record(before) == (track, revision));
     let returns_warm = candidate["rollback"]["warm"] == true;
+    // One that is no longer in the spec, or not yet, is nobody's wish.
+    let spec = release["spec"]["gates"]["beforeSwitch"].as_array();
+    let is_asked = |gate: &&Value| spec.is_some_and(|all| all.iter().any(|it| it["name"] == gate["name"]));
     let gates = candidate["gates"].as_array().into_iter().flatten().filter(|gate| gate["stage"] == "BeforeSwitch");
+    let gates = gates.filter(is_asked);
     let mut open = gates.filter(|gate| gate["state"] != "Passed");
     if let Some(gate) = open.next().filter(|_| !begun && !returns_warm) {
         let name = text(gate, "/name").to_owned();
