@@ -62,9 +62,14 @@ async fn until(expect: &Expect, within: SignedDuration, stage: &mut SimStage) ->
     }
 }
 
-/// Pods die in it at a moment that matters: its end depends on what the controller does just then.
+/// Pods die in it, or a Job is deleted, at a moment that matters: its end depends on what the controller does just then.
 pub fn has_fate(scenario: &Scenario) -> bool {
-    scenario.steps.iter().any(|step| matches!(step, Step::Do(deed) if matches!(deed.action, Action::KillPods(_))))
+    let is_fate = |action: &Action| match action {
+        Action::KillPods(_) => true,
+        Action::Delete(delete) => delete.kind == "Job",
+        _ => false,
+    };
+    scenario.steps.iter().any(|step| matches!(step, Step::Do(deed) if is_fate(&deed.action)))
 }
 
 /// The process ends and starts in it.
