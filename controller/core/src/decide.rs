@@ -223,14 +223,16 @@ impl<'a> Decision<'a> {
 }
 
 impl Decision<'_> {
-    /// The oldest that nobody asks for by now: what the spec asks for, what was left, and what is kept to return to must not come back.
+    /// The oldest that nobody asks for by now: what the spec asks for, what was left, and what has traffic or is kept to return to must not
+    /// come back.
     fn forget_rejections(&mut self) {
         let asked = self.wanted.as_ref().ok().map(|wanted| wanted.revision.to_string());
         let left = self.next.hold.as_ref().and_then(|hold| hold.left.clone());
+        let versions = self.next.active.iter().chain(&self.next.previous).map(|version| version.revision.clone());
+        let matters: Vec<_> = versions.chain(asked).chain(left).collect();
         while self.next.rejected.len() > self.policy.keep_rejections {
             let last = self.next.rejected.len() - 1;
-            let matters = |revision: &String| [&asked, &left].contains(&&Some(revision.clone()));
-            let Some(oldest) = self.next.rejected[..last].iter().position(|it| !matters(&it.revision)) else { return };
+            let Some(oldest) = self.next.rejected[..last].iter().position(|it| !matters.contains(&it.revision)) else { return };
             self.next.rejected.remove(oldest);
         }
     }

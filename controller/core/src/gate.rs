@@ -28,6 +28,8 @@ pub struct ProbeId {
     pub attempt: Timestamp,
     pub stage: GateStage,
     pub name: String,
+    /// What is asked, in short: a gate that was written anew has a new question, and what was said to the old one is no answer to it.
+    pub question: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

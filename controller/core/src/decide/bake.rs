@@ -183,13 +183,16 @@ impl Decision<'_> {
             }
             return self.wait("BakeFailing", format!("{why}; rollback.automatic is off"));
         }
+        if let Gated::NotYet(why) = gated {
+            self.progress(Stage::Baking, why.clone());
+        } else {
+            self.progress(Stage::Baking, String::new());
+        }
         if self.now < over {
             return self.look_at(over);
         }
-        if let Gated::NotYet(why) = gated {
-            self.progress(Stage::Baking, why.clone());
-        }
-        if *health == Health::Good && there && *gated == Gated::Passed && !self.discard(candidate) {
+        let well = *health == Health::Good && *gated == Gated::Passed;
+        if well && there && self.is_kept(candidate) && !self.discard(candidate) {
             self.next.candidate = None;
             self.remember_released(candidate);
             self.must_record = true;

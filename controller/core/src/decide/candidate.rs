@@ -195,6 +195,7 @@ impl Decision<'_> {
             Readiness::Ready if self.paused().is_some() && !committed => {
                 self.steer(&services.seen, &home, Move::Heal, "healed");
                 self.progress(Stage::Verifying, String::new());
+                self.forget_open_gates();
                 if let Some((reason, why)) = self.paused() {
                     self.wait(reason, format!("{why}: {} is ready and gets no traffic", candidate.version));
                 }
@@ -280,6 +281,9 @@ impl Decision<'_> {
     fn commit_in_place(&mut self, candidate: &Candidate, cause: Cause) {
         self.commit(candidate);
         if let (Cause::Rejected(reason, message), None) = (cause, &self.next.candidate) {
+            // That is no release to remember.
+            self.next.history.clone_from(&self.stored.history);
+            self.next.discarded.clone_from(&self.stored.discarded);
             self.reject(candidate, reason, &format!("{message}; there is no good version to return to, so traffic stays"));
             self.record_abort();
         }
@@ -369,6 +373,7 @@ impl Decision<'_> {
             }
             Some(Refusal::Taken(why)) => {
                 self.stall("NameTaken", why);
+                self.forsake(candidate);
                 self.next.candidate = None;
                 self.must_record = true;
                 return true;
@@ -412,7 +417,8 @@ impl Decision<'_> {
         self.next.previous.clone_from(&self.stored.active);
         self.next.active = Some(switched.as_version(self.now));
         let bake = self.observed.release.spec.strategy.bake;
-        let watched = !bake.get().is_zero() || !self.observed.release.spec.gates.after_switch.is_empty() || self.settles_later();
+        let gated = !self.observed.release.spec.gates.after_switch.is_empty();
+        let watched = !bake.get().is_zero() || gated || self.settles_later() || !self.is_kept(candidate);
         let kind = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
         self.record_notes.push(note(NoteKind::Switched, format!("{kind} has the traffic")));
         if watched {

@@ -21,7 +21,7 @@ use crate::{
     mutant::{self, Mutant},
     observed::{Claim, ServicePort, Sight},
     plan::NoteKind,
-    revision::variables_of,
+    revision::{short_hash, variables_of},
     variables::{Variables, substitute_text},
 };
 
@@ -65,28 +65,30 @@ impl Decision<'_> {
         if gates.is_empty() || mutant::is(Mutant::SkipGates) {
             return Gated::Passed;
         }
-        if let Some(gate) = gates.iter().find(|gate| record(candidate, GateStage::BeforeSwitch, &gate.name).is_none()) {
-            let waits = format!("gate {} has not been asked yet", gate.name);
-            self.begin_gates(candidate, GateStage::BeforeSwitch);
-            return Gated::NotYet(waits);
-        }
-        let mut open = Vec::new();
+        self.begin_gates(candidate, GateStage::BeforeSwitch);
+        let (mut all, mut open) = (true, Vec::new());
         for gate in &gates {
-            let Some(known) = record(candidate, GateStage::BeforeSwitch, &gate.name) else { continue };
+            // Said as it will be said in a moment: the status is not written for less.
+            let Some(known) = record(candidate, GateStage::BeforeSwitch, &gate.name) else {
+                all = false;
+                open.push(format!("gate {}", gate.name));
+                continue;
+            };
             match known.state {
                 GateState::Passed => continue,
                 GateState::Failed => return Gated::Failed(format!("gate {}: {}", gate.name, known.message)),
-                GateState::Running => {}
+                GateState::Running => all = false,
             }
             match self.verdict(candidate, gate, known) {
+                // What has passed is in the status before traffic goes by it.
                 Gated::Passed => {
                     self.mark(known, GateState::Passed, String::new());
                     let message = format!("gate {} of {} ({})", gate.name, candidate.version, candidate.revision);
                     self.record_notes.push(note(NoteKind::GatePassed, message));
-                    open.push(format!("gate {} has passed", gate.name));
                 }
                 Gated::NotYet(why) => {
-                    open.push(self.say_gate(known, why));
+                    let said = self.say_gate(known, why).map(|said| format!(": {said}")).unwrap_or_default();
+                    open.push(format!("gate {}{said}", gate.name));
                 }
                 Gated::Failed(why) => {
                     self.mark(known, GateState::Failed, why.clone());
@@ -94,38 +96,39 @@ impl Decision<'_> {
                 }
             }
         }
-        // What has passed is in the status before traffic goes by it.
-        if open.is_empty() { Gated::Passed } else { Gated::NotYet(open.join("; ")) }
+        if all { Gated::Passed } else { Gated::NotYet(open.join("; ")) }
     }
 
     /// It has the traffic: do its gates say well? Asks all of them, to the end of the bake.
     pub(super) fn watched(&mut self, candidate: &Candidate) -> Gated {
         let gates = self.gates(candidate, GateStage::AfterSwitch);
-        if gates.iter().any(|gate| record(candidate, GateStage::AfterSwitch, &gate.name).is_none()) {
-            self.begin_gates(candidate, GateStage::AfterSwitch);
-            return Gated::NotYet("not all gates have been asked".to_owned());
-        }
-        let mut open = Vec::new();
-        let mut failed = None;
+        // One may have been written since; what the others say counts all the same.
+        self.begin_gates(candidate, GateStage::AfterSwitch);
+        let (mut all, mut open, mut failed) = (true, Vec::new(), None);
         for gate in &gates {
-            let Some(known) = record(candidate, GateStage::AfterSwitch, &gate.name) else { continue };
+            let Some(known) = record(candidate, GateStage::AfterSwitch, &gate.name) else {
+                all = false;
+                continue;
+            };
             match self.verdict(candidate, gate, known) {
                 Gated::Passed if gate.job.is_some() && known.state == GateState::Running => {
                     self.mark(known, GateState::Passed, String::new());
                 }
                 Gated::Passed => {}
                 Gated::NotYet(why) => {
-                    open.push(self.say_gate(known, why));
+                    all = false;
+                    // That it is asked goes without saying: the first answer is there in a moment.
+                    open.extend(self.say_gate(known, why).map(|said| format!("gate {}: {said}", gate.name)));
                 }
                 Gated::Failed(why) => {
                     failed.get_or_insert(format!("gate {}: {why}", gate.name));
                 }
             }
         }
-        match (failed, open.is_empty()) {
-            (Some(why), _) => Gated::Failed(why),
-            (None, false) => Gated::NotYet(open.join("; ")),
-            (None, true) => Gated::Passed,
+        match failed {
+            Some(why) => Gated::Failed(why),
+            None if all => Gated::Passed,
+            None => Gated::NotYet(open.join("; ")),
         }
     }
 
@@ -150,6 +153,13 @@ impl Decision<'_> {
         }
     }
 
+    /// While nobody asks no time runs out: what is open begins anew. A Job goes on by itself.
+    pub(super) fn forget_open_gates(&mut self) {
+        if let Some(candidate) = &mut self.next.candidate {
+            candidate.gates.retain(|record| record.state != GateState::Running || record.job.is_some());
+        }
+    }
+
     fn verdict(&mut self, candidate: &Candidate, gate: &Gate, known: &GateRecord) -> Gated {
         // After the switch there is time for the whole bake, and for what it takes to answer once more after a restart.
         let at_least = match known.stage {
@@ -161,6 +171,9 @@ impl Decision<'_> {
         let timeout = gate.timeout.get().max(at_least);
         if let Some(template) = &gate.job {
             return self.job_verdict(candidate, gate, template, known);
+        }
+        if let Some(why) = self.hidden(gate, known.stage) {
+            return Gated::NotYet(why);
         }
         match self.probe(candidate, gate, known.stage) {
             Ok(probe) => {
@@ -261,19 +274,22 @@ impl Decision<'_> {
         }
     }
 
-    /// What it says, in the status and in one line: not each number that it says.
-    fn say_gate(&mut self, known: &GateRecord, why: String) -> String {
+    /// What it says, in the status and in one line: not each number that it says. None: nothing yet.
+    fn say_gate(&mut self, known: &GateRecord, why: String) -> Option<String> {
         let now = self.now;
         let mut said = known.message.clone();
-        let due = known.at.is_none_or(|at| now >= later(at, SAY_AGAIN));
-        if why != said && !why.is_empty() && due {
-            said.clone_from(&why);
-            if let Some(record) = self.next_record(known) {
-                record.message = why;
-                record.at = Some(now);
+        let due = known.at.map_or(now, |at| later(at, SAY_AGAIN));
+        if why != said && !why.is_empty() {
+            self.look_at(due);
+            if now >= due {
+                said.clone_from(&why);
+                if let Some(record) = self.next_record(known) {
+                    record.message = why;
+                    record.at = Some(now);
+                }
             }
         }
-        if said.is_empty() { format!("gate {}", known.name) } else { format!("gate {}: {said}", known.name) }
+        (!said.is_empty()).then_some(said)
     }
 
     fn next_record(&mut self, known: &GateRecord) -> Option<&mut GateRecord> {
@@ -291,6 +307,20 @@ impl Decision<'_> {
         hashes.join("|")
     }
 
+    /// What the question depends on cannot be seen at the moment: that is nobody's silence, whatever the time is.
+    fn hidden(&self, gate: &Gate, stage: GateStage) -> Option<String> {
+        fn why<T>(sight: &Sight<T>) -> Option<String> {
+            if let Sight::Unknown(why) = sight { Some(why.clone()) } else { None }
+        }
+        let observed = self.observed;
+        let preview = |service: &String| (stage == GateStage::BeforeSwitch).then(|| names::preview(service));
+        let services = gate.http.iter().filter_map(|http| http.service.as_ref());
+        let mut services = services.flat_map(|service| [Some(service.clone()), preview(service)]).flatten();
+        why(&observed.environment).or_else(|| why(&observed.replica_sets)).or_else(|| {
+            services.find_map(|name| why(observed.services.get(&name)?).or_else(|| why(observed.endpoints.get(&name)?)))
+        })
+    }
+
     /// What is to be asked, or why that cannot be said.
     fn probe(&self, candidate: &Candidate, gate: &Gate, stage: GateStage) -> Result<Probe, String> {
         let variables = variables_of(self.observed, candidate, &self.pod_hash(candidate))?;
@@ -303,7 +333,13 @@ impl Decision<'_> {
         } else {
             return Err("it asks nothing".to_owned());
         };
-        let id = ProbeId { revision: candidate.revision.clone(), attempt: candidate.started_at, stage, name: gate.name.clone() };
+        let id = ProbeId {
+            revision: candidate.revision.clone(),
+            attempt: candidate.started_at,
+            stage,
+            name: gate.name.clone(),
+            question: short_hash(format!("{ask:?}")),
+        };
         Ok(Probe { id, ask, every: gate.interval().get(), within: within.get() })
     }
 

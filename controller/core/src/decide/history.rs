@@ -64,15 +64,29 @@ impl Decision<'_> {
         }
     }
 
-    /// Beside the pods, so that it costs no time: what this candidate was made from.
+    /// Beside the pods, so that it costs no time: what this candidate was made from. What could not be written then is tried again.
     pub(super) fn store(&mut self, candidate: &Candidate) {
-        let known = self.observed.stored.as_deref() == Some(candidate.revision.as_str())
-            || self.stored.history.iter().any(|released| released.revision == candidate.revision);
-        let Some(wanted) = self.wanted.as_ref().ok().filter(|it| !known && it.revision.as_str() == candidate.revision) else {
-            return;
-        };
+        let Some(wanted) = self.source(candidate).filter(|_| !self.is_stored(candidate)) else { return };
         let body = input::object(&self.observed.release, &wanted.input(), self.next_number());
         self.work.push(Step::Store { revision: candidate.revision.clone(), body });
+    }
+
+    /// It may be remembered: it can be made again, or that cannot be helped. Users do not wait for a version because of one that may be
+    /// wanted later.
+    pub(super) fn is_kept(&self, candidate: &Candidate) -> bool {
+        let target = format!("revision/{}", candidate.revision);
+        let refused = self.observed.troubles.iter().any(|trouble| trouble.lasting && trouble.target == target);
+        self.is_stored(candidate) || self.source(candidate).is_none() || refused
+    }
+
+    fn is_stored(&self, candidate: &Candidate) -> bool {
+        self.observed.stored.as_ref() == Some(&candidate.revision)
+            || self.stored.history.iter().any(|released| released.revision == candidate.revision)
+    }
+
+    /// None: something else is wanted by now.
+    fn source(&self, candidate: &Candidate) -> Option<&Rendered> {
+        self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == candidate.revision)
     }
 
     fn next_number(&self) -> i64 {
@@ -93,7 +107,8 @@ impl Decision<'_> {
             outcome: ReleasedOutcome::Settled,
         });
         self.next.history.drain(..self.surplus(1).min(self.next.history.len()));
-        self.next.discarded.clear();
+        // What has traffic, or is kept to return to, and what could not be deleted, waits for the next one.
+        self.next.discarded = self.unused(candidate);
     }
 
     /// Entries that the history does not keep, once so many more have come.
@@ -102,19 +117,26 @@ impl Decision<'_> {
         (self.stored.history.len() + more).saturating_sub(kept)
     }
 
+    /// Revisions that the history does not have once this one has settled, and of which something is stored.
+    fn unused(&self, candidate: &Candidate) -> Vec<String> {
+        let (old, kept) = self.stored.history.split_at(self.surplus(1).min(self.stored.history.len()));
+        let old = old.iter().map(|released| &released.revision).chain(&self.stored.discarded);
+        let stays =
+            |revision: &String| *revision == candidate.revision || kept.iter().any(|released| released.revision == *revision);
+        let mut unused: Vec<_> =
+            old.filter(|revision| !stays(revision) && !self.observed.discarded.contains(*revision)).cloned().collect();
+        unused.sort();
+        unused.dedup();
+        unused
+    }
+
     /// What was stored of revisions that nobody can return to goes before the next one settles: what is left to do is in the status until
     /// it is done. True: something is still there.
     pub(super) fn discard(&mut self, candidate: &Candidate) -> bool {
-        let old = self.stored.history.iter().take(self.surplus(1)).map(|released| &released.revision);
-        let kept: Vec<_> = self.stored.history.iter().skip(self.surplus(1)).map(|released| released.revision.clone()).collect();
-        let unused: Vec<String> = old
-            .chain(&self.stored.discarded)
-            .filter(|revision| !kept.contains(revision) && **revision != candidate.revision && !self.is_in_use(revision))
-            .filter(|revision| !self.observed.discarded.contains(*revision))
-            // To tidy up holds up nothing.
-            .filter(|revision| self.observed.troubles.iter().all(|it| it.target != format!("revision/{revision}")))
-            .cloned()
-            .collect();
+        let mut unused = self.unused(candidate);
+        unused.retain(|revision| !self.is_in_use(revision));
+        // To tidy up holds up nothing.
+        unused.retain(|revision| self.observed.troubles.iter().all(|it| it.target != format!("revision/{revision}")));
         for revision in &unused {
             let name = input::name(&self.observed.release.name, revision);
             self.work.push(Step::Discard { revision: revision.clone(), name });
@@ -164,7 +186,9 @@ impl Decision<'_> {
             let earlier = before.or_else(|| self.last_released_but(active.unwrap_or_default()));
             earlier.ok_or("there is no earlier version to return to")?
         };
-        if Some(goal.revision.as_str()) == active && status.candidate.is_none() {
+        // Before the switch there is something to return from: it makes way.
+        let arrives = status.candidate.as_ref().is_some_and(|candidate| candidate.revision != goal.revision);
+        if Some(goal.revision.as_str()) == active && !arrives {
             return Err(format!("{} ({}) has the traffic already", goal.version, goal.revision));
         }
         match self.below_floor(&goal) {
@@ -219,8 +243,10 @@ impl Decision<'_> {
     /// From now on the goal is wanted, and what was left does not come back by itself.
     pub(super) fn hold_at(&mut self, goal: &Goal, by: Option<String>, note: Option<String>) {
         let active = || self.stored.active.as_ref().map(|active| active.revision.clone());
-        let left = self.asked.as_ref().map(|asked| asked.revision.to_string()).or_else(active);
-        let asked = self.asked.as_ref().map(Rendered::asked);
+        // To return to what the spec asks for leaves nothing that could come back.
+        let asked = self.asked.as_ref().filter(|asked| asked.revision.as_str() != goal.revision);
+        let left = asked.map(|asked| asked.revision.to_string()).or_else(active);
+        let asked = asked.map(Rendered::asked);
         for released in self.next.history.iter_mut().filter(|it| Some(&it.revision) != Some(&goal.revision)) {
             let is_left = self.stored.active.as_ref().is_some_and(|active| active.revision == released.revision);
             if is_left {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     observed::{JobState, Sight},
-    plan::NoteKind,
+    plan::{NoteKind, Read},
 };
 
 /// Records of hooks that are kept beside those of revisions that may come back at any moment.
@@ -122,10 +122,9 @@ impl Decision<'_> {
 
     /// True when it is done.
     fn run_hook(&mut self, candidate: &Candidate, hook: &Hook, record: &HookRecord) -> bool {
-        let field = format!("spec.hooks.beforeStart[{}]", hook.name);
         let wanted = Wanted {
             kind: "hook",
-            field,
+            field: field(&hook.name),
             attempt: record.run.to_string(),
             name: &hook.name,
             template: &hook.job,
@@ -161,15 +160,25 @@ impl Decision<'_> {
         false
     }
 
-    /// A hook of a version that has made way still runs: two migrations at once are what hooks are there to prevent.
+    /// A hook of a version that has made way still runs, or may do so: two migrations at once are what hooks are there to prevent.
     fn another_runs(&mut self, candidate: &Candidate, wanted: &Wanted<'_>) -> bool {
         let Sight::Known(jobs) = &self.observed.jobs else { return false };
         let own = self.job_name(candidate, wanted);
         let running = jobs.values().find(|job| job.is_hook && job.state == JobState::Running && job.name != own);
-        let Some(other) = running else { return false };
-        let message = format!("hook {} of {} waits for Job {}, which still runs", wanted.name, candidate.version, other.name);
-        self.preparing(message);
-        true
+        if let Some(other) = running {
+            let message = format!("hook {} of {} waits for Job {}, which still runs", wanted.name, candidate.version, other.name);
+            self.preparing(message);
+            return true;
+        }
+        // What another process has begun may not be shown here yet.
+        let begun = self.stored.hooks.iter().filter(|record| record.state == HookState::Running);
+        let begun =
+            begun.map(|record| self.name_of_job(&record.revision, &field(&record.name), &record.run.to_string(), &record.name));
+        let unseen = |job: &String| *job != own && !jobs.contains_key(job) && !self.observed.absent.contains(job);
+        let unseen: Vec<_> = begun.filter(unseen).map(|job| Read::Job { job }).collect();
+        self.quiet |= !unseen.is_empty();
+        self.reads.extend(unseen.iter().cloned());
+        !unseen.is_empty()
     }
 
     fn remember(
@@ -199,4 +208,9 @@ impl Decision<'_> {
     fn fail(&mut self, candidate: &Candidate, hook: &Hook, why: &str) {
         self.reject(candidate, RejectReason::HookFailed, &format!("hook {} failed: {why}", hook.name));
     }
+}
+
+/// As it stands in the Release.
+fn field(hook: &str) -> String {
+    format!("spec.hooks.beforeStart[{hook}]")
 }

@@ -192,10 +192,13 @@ impl Decision<'_> {
 
     /// Readable, and another one for each run. Its pods' names are longer by six.
     pub(super) fn job_name(&self, candidate: &Candidate, wanted: &Wanted<'_>) -> String {
+        self.name_of_job(&candidate.revision, &wanted.field, &wanted.attempt, wanted.name)
+    }
+
+    pub(super) fn name_of_job(&self, revision: &str, field: &str, attempt: &str, name: &str) -> String {
         let release = &self.observed.release;
-        let text = format!("{}/{}/{}/{}", release.uid, candidate.revision, wanted.field, wanted.attempt);
-        let hash = short_hash(text);
-        let readable: String = format!("{}-{}", release.name, wanted.name).chars().take(44).collect();
+        let hash = short_hash(format!("{}/{revision}/{field}/{attempt}", release.uid));
+        let readable: String = format!("{}-{name}", release.name).chars().take(44).collect();
         format!("{}-{hash}", readable.trim_end_matches(['-', '.']))
     }
 

@@ -49,7 +49,14 @@ impl Decision<'_> {
                 OperationType::Abort => self.hear_abort(operation),
                 OperationType::Retry => self.hear_retry(operation),
                 OperationType::Accept => self.hear_accept(operation),
-                OperationType::Rollback => self.hear_rollback(operation),
+                // What comes after a return is about what came of it.
+                OperationType::Rollback if self.is_changing() => return,
+                OperationType::Rollback => {
+                    self.hear_rollback(operation);
+                    if self.is_changing() {
+                        return;
+                    }
+                }
                 OperationType::Hold => self.hear_hold(operation),
                 OperationType::Resume => self.hear_resume(operation),
             }
@@ -76,11 +83,13 @@ impl Decision<'_> {
         self.abort = Some(abort(operation, RejectReason::Aborted, None));
     }
 
+    /// An earlier Operation is being carried out: what it means to return depends on what comes of it. What is on its way is given up at
+    /// once all the same.
+    fn is_changing(&self) -> bool {
+        self.abort.is_some() || (self.next.hold != self.stored.hold && self.stored.candidate.is_none())
+    }
+
     fn hear_rollback(&mut self, operation: &OperationView) {
-        if self.abort.is_some() || self.next.hold != self.stored.hold {
-            // One after the other: what this one means depends on what came of the last.
-            return;
-        }
         let goal = match self.goal(operation.spec.revision.as_deref(), operation.spec.force) {
             Ok(goal) => goal,
             Err(why) => return self.refuse(operation, why),
@@ -163,8 +172,9 @@ impl Decision<'_> {
         let Some(hold) = self.next.hold.take() else {
             return self.refuse(operation, "there is no hold to lift".into());
         };
+        let wanted = self.wanted.as_ref().ok().map(|wanted| wanted.revision.to_string());
         let returned = |rejection: &Rejection| {
-            rejection.reason == RejectReason::RolledBack && hold.left.as_ref() == Some(&rejection.revision)
+            rejection.reason == RejectReason::RolledBack && [&hold.left, &wanted].contains(&&Some(rejection.revision.clone()))
         };
         self.next.rejected.retain(|rejection| !returned(rejection));
         self.record_notes.push(note_of(format!("automation is on again: {}", asked(operation))));

@@ -6,7 +6,10 @@ use bascule_crds::ReleaseSpec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::world::{Fault, Hand, Kind, Part, Registry, spec_of};
+use crate::{
+    proofs,
+    world::{Fault, Hand, Kind, Part, Registry, spec_of},
+};
 
 /// How the pods of a version behave: part of its tag.
 const PODS: [&str; 12] =
@@ -31,6 +34,19 @@ pub enum Event {
         named: Option<u8>,
     },
     Accept,
+    Rollback {
+        to: Option<Named>,
+        force: bool,
+    },
+    Hold,
+    Resume,
+    /// What a gate measures from now on.
+    Gauge {
+        gate: u8,
+        measures: Measures,
+    },
+    /// So many seconds until a gate has its first answer.
+    Latency(u8),
     Hand {
         hand: Hand,
         service: bool,
@@ -38,7 +54,7 @@ pub enum Event {
     },
     Restart,
     /// A new process whose watches begin with what was true some moments ago, each kind with its own.
-    RestartInThePast([u8; 6]),
+    RestartInThePast([u8; 7]),
     Freeze(Kind),
     Thaw(Kind),
     Hide(Part),
@@ -54,6 +70,52 @@ pub enum Event {
         back: u8,
         turns: u8,
     },
+}
+
+/// How a person names what to return to.
+#[derive(Clone, Copy, Debug)]
+pub enum Named {
+    /// That of the history, the oldest first.
+    Revision(u8),
+    Number(u8),
+    Version(u8),
+    /// What has the traffic, or is to get it.
+    Candidate,
+    Nonsense,
+}
+
+/// What a gate measures.
+#[derive(Clone, Copy, Debug)]
+pub enum Measures {
+    Good,
+    Bad,
+    Nothing,
+}
+
+/// Where a version is when a person returns from it.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    Warm,
+    Cold,
+    /// Cold, and somebody has deleted what was stored of it.
+    Gone,
+    InTheBake,
+    /// A newer one is starting.
+    Newer,
+}
+
+/// What the user does after a return.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    Nothing,
+    /// The same spec once more.
+    Again,
+    /// A newer version.
+    Newer,
+    /// What was returned to.
+    Older,
+    Resume,
+    Hold,
 }
 
 /// Several things in a row that seldom come together by chance.
@@ -91,6 +153,26 @@ pub enum Story {
     Mend,
     /// A worker comes with one version and goes with the next.
     Visit { version: u8 },
+    /// A person returns to the version before, or to an older one.
+    Return { version: u8, moment: Moment, oldest: bool, then: Then },
+    /// A hook runs, and another version is wanted meanwhile, or the same once more.
+    Prepare { version: u8, hooks: u8, next: u8 },
+    /// While a hook runs another process begins, whose list of Jobs is older, and another version is wanted.
+    HandOver { version: u8, back: u8 },
+    /// A hook fails, is put right, and a person asks for another run.
+    RunAgain { version: u8, hooks: u8 },
+    /// Jobs are deleted while they run.
+    Sweep { version: u8, gate: bool },
+    /// A gate says no, or nothing, before the switch or in the bake.
+    Doubt { version: u8, late: bool, measures: Measures },
+    /// A gate is written anew while it is asked.
+    Rewrite { version: u8, gates: u8 },
+    /// A restart when the time of a gate is over, and it was well all the while.
+    Outlast { version: u8, late: bool },
+    /// A person holds the Release while a candidate is on its way.
+    HoldOn { version: u8, hooks: u8 },
+    /// Many versions, one after the other, and only a few are remembered.
+    Many { version: u8 },
 }
 
 /// What the user can set beside the version.
@@ -111,6 +193,14 @@ pub enum Setting {
     Parameter(bool),
     /// Builds are put in order by a label.
     Ordered(bool),
+    /// A row of [`proofs::gates`].
+    Gates(u8),
+    /// A row of [`proofs::hooks`].
+    Hooks(u8),
+    /// So much is remembered.
+    History(u8),
+    /// The oldest version that may be returned to; the last of them was never one.
+    Floor(Option<u8>),
 }
 
 /// What is the matter with Parameter Store.
@@ -145,6 +235,10 @@ pub struct Wish {
     shared: bool,
     pub parameter: bool,
     ordered: bool,
+    gates: u8,
+    hooks: u8,
+    history: u8,
+    floor: Option<u8>,
 }
 
 impl Wish {
@@ -164,6 +258,10 @@ impl Wish {
             shared: false,
             parameter: false,
             ordered: false,
+            gates: 0,
+            hooks: 0,
+            history: 10,
+            floor: None,
         }
     }
 
@@ -187,6 +285,10 @@ impl Wish {
             Setting::Shared(on) => self.shared = on,
             Setting::Parameter(on) => self.parameter = on,
             Setting::Ordered(on) => self.ordered = on,
+            Setting::Gates(row) => self.gates = row,
+            Setting::Hooks(row) => self.hooks = row,
+            Setting::History(kept) => self.history = kept,
+            Setting::Floor(floor) => self.floor = floor,
         }
     }
 
@@ -227,7 +329,13 @@ impl Wish {
             },
             "rollback": {"automatic": self.automatic},
             "preview": self.preview,
+            "hooks": proofs::hooks(self.hooks),
+            "gates": proofs::gates(self.gates),
+            "history": self.history,
         });
+        if let Some(floor) = self.floor {
+            value["rollback"]["floor"] = json!(format!("v{floor}"));
+        }
         if self.shared {
             value["replicas"] = json!(self.replicas);
         }
@@ -256,6 +364,11 @@ impl Wish {
         self.suspend = false;
         self.broken = false;
         self.ordered = false;
+        self.hooks = proofs::hooks_without_mistakes(self.hooks);
+        self.gates = proofs::gates_without_mistakes(self.gates);
+        if self.services == 0 && proofs::asks_a_service(self.gates) {
+            self.gates = 0;
+        }
     }
 }
 
@@ -273,6 +386,11 @@ pub fn setting() -> impl Strategy<Value = Setting> {
         any::<bool>().prop_map(Setting::Shared),
         any::<bool>().prop_map(Setting::Parameter),
         any::<bool>().prop_map(Setting::Ordered),
+        (0..proofs::GATES).prop_map(Setting::Gates),
+        (0..proofs::GATES).prop_map(Setting::Gates),
+        (0..proofs::HOOKS).prop_map(Setting::Hooks),
+        prop::sample::select(vec![1, 2, 3, 10]).prop_map(Setting::History),
+        prop::option::of(0..5u8).prop_map(Setting::Floor),
     ]
 }
 
@@ -302,6 +420,8 @@ fn hand() -> impl Strategy<Value = Hand> {
         1 => Just(Hand::RefuseCandidate),
         2 => Just(Hand::KillActive),
         2 => Just(Hand::KillCandidate),
+        2 => Just(Hand::DropJobs),
+        1 => Just(Hand::DropRevisions),
     ]
 }
 
@@ -315,6 +435,7 @@ fn part() -> impl Strategy<Value = Part> {
         1 => Just(Part::Environment),
         2 => Just(Part::Deployments),
         2 => Just(Part::ReplicaSets),
+        2 => Just(Part::Jobs),
         3 => names().prop_map(Part::Service),
         1 => names().prop_map(Part::Endpoints),
         1 => names().prop_map(Part::Strangers),
@@ -352,23 +473,61 @@ fn story() -> impl Strategy<Value = Story> {
         1 => (4..20u8).prop_map(|version| Story::Jam { version }),
         1 => (4..20u8, any::<bool>()).prop_map(|(version, late)| Story::GiveUp { version, late }),
         1 => (4..20u8, any::<bool>()).prop_map(|(version, fails)| Story::Silence { version, fails }),
-        1 => (4..20u8).prop_map(|version| Story::Split { version }),
+        2 => (4..20u8).prop_map(|version| Story::Split { version }),
         3 => (0..4u8, store_fault()).prop_map(|(version, fault)| Story::Follow { version, fault }),
         1 => (4..20u8, any::<bool>()).prop_map(|(version, accept)| Story::Late { version, accept }),
         3 => Just(Story::Mend),
-        1 => (0..4u8).prop_map(|version| Story::Visit { version }),
+        2 => (0..4u8).prop_map(|version| Story::Visit { version }),
+        9 => proof(),
+    ]
+}
+
+/// Stories of gates, hooks and returns.
+fn proof() -> impl Strategy<Value = Story> {
+    let moment =
+        prop::sample::select(vec![Moment::Warm, Moment::Cold, Moment::Cold, Moment::Gone, Moment::InTheBake, Moment::Newer]);
+    let then = prop::sample::select(vec![Then::Nothing, Then::Again, Then::Newer, Then::Older, Then::Resume, Then::Hold]);
+    prop_oneof![
+        4 => (4..20u8, moment, any::<bool>(), then)
+            .prop_map(|(version, moment, oldest, then)| Story::Return { version, moment, oldest, then }),
+        2 => (4..20u8, 1..proofs::HOOKS, 0..3u8).prop_map(|(version, hooks, next)| Story::Prepare { version, hooks, next }),
+        1 => (4..20u8, 0..40u8).prop_map(|(version, back)| Story::HandOver { version, back }),
+        1 => (4..20u8, 1..proofs::HOOKS).prop_map(|(version, hooks)| Story::RunAgain { version, hooks }),
+        1 => (4..20u8, any::<bool>()).prop_map(|(version, gate)| Story::Sweep { version, gate }),
+        2 => (4..20u8, any::<bool>(), measures()).prop_map(|(version, late, measures)| Story::Doubt { version, late, measures }),
+        1 => (4..20u8, 1..proofs::GATES).prop_map(|(version, gates)| Story::Rewrite { version, gates }),
+        1 => (4..20u8, any::<bool>()).prop_map(|(version, late)| Story::Outlast { version, late }),
+        1 => (4..20u8, 0..proofs::HOOKS).prop_map(|(version, hooks)| Story::HoldOn { version, hooks }),
+        1 => (4..20u8).prop_map(|version| Story::Many { version }),
+    ]
+}
+
+fn measures() -> impl Strategy<Value = Measures> {
+    prop::sample::select(vec![Measures::Good, Measures::Bad, Measures::Nothing])
+}
+
+fn named() -> impl Strategy<Value = Named> {
+    prop_oneof![
+        3 => (0..4u8).prop_map(Named::Revision),
+        1 => (0..6u8).prop_map(Named::Number),
+        2 => (0..20u8).prop_map(Named::Version),
+        1 => Just(Named::Candidate),
+        1 => Just(Named::Nonsense),
     ]
 }
 
 /// Users and people who operate, and time.
 fn everyday() -> impl Strategy<Value = Event> {
     prop_oneof![
-        5 => want(),
+        7 => want(),
         4 => setting().prop_map(Event::Set),
         14 => story().prop_map(Event::Story),
         5 => (1..50i64).prop_map(Event::Pass),
         6 => (1..9u8).prop_map(Event::Turn),
         1 => Just(Event::Accept),
+        2 => (prop::option::of(named()), prop::bool::weighted(0.2)).prop_map(|(to, force)| Event::Rollback { to, force }),
+        1 => Just(Event::Hold),
+        1 => Just(Event::Resume),
         2 => (any::<bool>(), prop::option::weighted(0.3, 0..4u8)).prop_map(|(retry, named)| Event::Operate { retry, named }),
     ]
 }
@@ -383,6 +542,8 @@ fn mishap() -> impl Strategy<Value = Event> {
         3 => (0..5u8, fault()).prop_map(|(after, fault)| Event::Fault { after, fault }),
         2 => prop::sample::select(vec![Registry::Answers, Registry::Moved, Registry::Silent, Registry::Fails]).prop_map(Event::Registry),
         2 => store_fault().prop_map(Event::Store),
+        2 => (0..4u8, measures()).prop_map(|(gate, measures)| Event::Gauge { gate, measures }),
+        1 => (0..8u8).prop_map(Event::Latency),
     ]
 }
 
@@ -392,7 +553,7 @@ fn blindness() -> impl Strategy<Value = Event> {
         2 => kind().prop_map(Event::Thaw),
         3 => part().prop_map(Event::Hide),
         2 => Just(Event::Reveal),
-        1 => prop::array::uniform6(0..50u8).prop_map(Event::RestartInThePast),
+        1 => prop::array::uniform7(0..50u8).prop_map(Event::RestartInThePast),
         1 => (0..50u8, 1..6u8).prop_map(|(back, turns)| Event::Deposed { back, turns }),
     ]
 }

@@ -4,6 +4,8 @@
 
 use std::env;
 
+use bascule_core::gate::Verdict;
+use jiff::SignedDuration;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
@@ -11,8 +13,9 @@ use proptest::{
 use serde_json::json;
 
 use crate::{
-    generate::{Event, NEVER, SLOW, Setting, StoreFault, Story, Wish},
-    world::{Fault, Hand, Kind, Process, Registry, Rule, World},
+    generate::{Event, Measures, Named, StoreFault, Wish},
+    proofs,
+    world::{Kind, Process, Registry, Rule, World},
 };
 
 #[derive(Clone, Debug)]
@@ -65,7 +68,7 @@ impl Player {
         }
     }
 
-    fn upset(&mut self, fault: StoreFault) {
+    pub fn upset(&mut self, fault: StoreFault) {
         let (store, now) = (&mut self.world.store, self.world.now);
         store.fails = None;
         match fault {
@@ -85,7 +88,7 @@ impl Player {
     }
 
     /// The user writes the parameter, when it says something else.
-    fn point(&mut self) {
+    pub fn point(&mut self) {
         let value = self.wish.value();
         if self.wish.parameter && self.wish.value() != self.pointed {
             self.world.store.put(PARAMETER, &value, self.world.now);
@@ -115,6 +118,11 @@ impl Player {
                 world.operate(&spec);
             }
             Event::Accept => world.operate(&json!({"release": "web", "type": "Accept", "by": "ada"})),
+            Event::Rollback { to, force } => self.roll_back(*to, *force),
+            Event::Hold => world.operate(&json!({"release": "web", "type": "Hold", "by": "ada"})),
+            Event::Resume => world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"})),
+            Event::Gauge { gate, measures } => self.gauge(proofs::measured(*gate), *measures),
+            Event::Latency(secs) => world.latency = SignedDuration::from_secs(i64::from(*secs)),
             Event::Hand { hand, service, worker } => {
                 world.meddle(hand, if *service { "api" } else { "web" }, if *worker { "worker" } else { "web" });
             }
@@ -148,121 +156,38 @@ impl Player {
         }
     }
 
-    fn tell(&mut self, story: &Story) {
-        let world = &mut self.world;
-        match story {
-            Story::Settle { version } => self.want_and_pass(*version, 0, 100),
-            Story::GoBad { version, both, manual } => {
-                self.wish.set(Setting::Automatic(!manual));
-                self.want_and_pass(*version, 0, 2);
-                self.world.meddle(&Hand::KillCandidate, "web", "web");
-                if *both {
-                    self.world.meddle(&Hand::KillPrevious, "web", "web");
-                }
-                self.world.pass(3);
+    /// A person asks to return.
+    pub fn roll_back(&mut self, to: Option<Named>, force: bool) {
+        let status = &self.world.release.status;
+        let revision = |it: Option<&String>| it.cloned();
+        let named = to.and_then(|to| match to {
+            Named::Revision(place) => revision(status.history.get(usize::from(place)).map(|it| &it.revision)),
+            Named::Number(number) => Some(number.to_string()),
+            Named::Version(version) => Some(format!("v{version}")),
+            Named::Candidate => {
+                let candidate = status.candidate.as_ref().map(|it| &it.revision);
+                revision(candidate.or(status.active.as_ref().map(|it| &it.revision)))
             }
-            Story::Again { version } => {
-                self.want_and_pass(*version, NEVER, 70);
-                self.world.operate(&json!({"release": "web", "type": "Retry", "by": "ada"}));
-                self.world.pass(1);
-            }
-            Story::Pause { version } => {
-                self.want_and_pass(*version, SLOW, 1);
-                self.wish.set(Setting::Suspend(true));
-                self.want_and_pass(*version, SLOW, 10);
-                self.wish.set(Setting::Suspend(false));
-            }
-            Story::Peek => {
-                for on in [true, false] {
-                    self.wish.set(Setting::Preview(on));
-                    self.world.apply_spec(self.wish.spec());
-                    self.world.pass(5);
-                }
-            }
-            Story::Lose => {
-                world.meddle(&Hand::ReplaceService, "web", "web");
-                world.fault = Some((0, Fault::Fails { again: 5 }));
-                world.pass(8);
-            }
-            Story::Occupy => {
-                world.meddle(&Hand::Strangers(2), "web", "web");
-                world.meddle(&Hand::ReplaceService, "web", "web");
-                world.pass(3);
-            }
-            Story::Vanish { version } => {
-                world.meddle(&Hand::DeleteIdle, "web", "web");
-                self.want_and_pass(*version, 0, 3);
-                self.world.meddle(&Hand::FinishDeletion, "web", "web");
-            }
-            Story::Jam { version } => {
-                world.fault = Some((2, Fault::Fails { again: 5 }));
-                self.want_and_pass(*version, 0, 12);
-            }
-            Story::GiveUp { version, late } => {
-                self.want_and_pass(*version, if *late { 0 } else { SLOW }, 1);
-                self.world.operate(&json!({"release": "web", "type": "Abort", "by": "ada"}));
-                self.world.pass(1);
-            }
-            Story::Silence { version, fails } => {
-                self.wish.set(Setting::Resolve(true));
-                world.registry = if *fails { Registry::Fails } else { Registry::Silent };
-                self.want_and_pass(*version, 0, 3);
-                self.world.registry = Registry::Answers;
-            }
-            Story::Split { version } => self.split(*version),
-            Story::Follow { version, fault } => {
-                self.wish.set(Setting::Parameter(true));
-                self.want_and_pass(*version, 0, 100);
-                self.upset(*fault);
-                self.world.pass(20);
-            }
-            Story::Late { version, accept } => {
-                self.wish.set(Setting::Parameter(true));
-                self.wish.set(Setting::Ordered(true));
-                self.want_and_pass(*version, 0, 100);
-                self.want_and_pass(version - 1, 0, 5);
-                if *accept {
-                    self.world.operate(&json!({"release": "web", "type": "Accept", "by": "ada"}));
-                }
-                self.world.pass(60);
-            }
-            Story::Mend => self.calm(),
-            Story::Visit { version } => {
-                for (on, version) in [(true, *version), (false, version + 1), (false, version + 2)] {
-                    self.wish.set(Setting::Worker(on));
-                    self.want_and_pass(version % 4, 0, 100);
-                }
-            }
+            Named::Nonsense => Some("no version at all".into()),
+        });
+        let mut spec = json!({"release": "web", "type": "Rollback", "by": "ada"});
+        if let Some(named) = named {
+            spec["revision"] = json!(named);
         }
+        if force {
+            spec["force"] = json!(true);
+            spec["note"] = json!("it can read what is there");
+        }
+        self.world.operate(&spec);
     }
 
-    /// The controller ends between the two Services of a switch, and no pod is left on either side.
-    fn split(&mut self, version: u8) {
-        self.wish.set(Setting::Services(2));
-        self.want_and_pass(version, 0, 0);
-        self.world.fail_after_route = Some("api".into());
-        let is_moved = |world: &World| {
-            let candidate = world.release.status.candidate.as_ref();
-            let selected = world.services.get("api").and_then(|service| service.selected());
-            candidate.is_some_and(|it| selected == Some(it.track.as_str()))
+    pub fn gauge(&mut self, gate: &str, measures: Measures) {
+        let verdict = match measures {
+            Measures::Good => Verdict::Pass,
+            Measures::Bad => Verdict::Fail("value 0.31".into()),
+            Measures::Nothing => Verdict::Unknown("no data".into()),
         };
-        for _ in 0..30 {
-            if !is_moved(&self.world) {
-                self.world.run_one();
-            }
-        }
-        self.world.fail_after_route = None;
-        for hand in [Hand::KillActive, Hand::KillCandidate] {
-            self.world.meddle(&hand, "web", "web");
-        }
-        self.world.pass(3);
-    }
-
-    fn want_and_pass(&mut self, version: u8, pods: u8, secs: i64) {
-        self.wish.want(version, pods, 2);
-        self.world.apply_spec(self.wish.spec());
-        self.point();
-        self.world.pass(secs);
+        self.world.gauges.insert(gate.into(), verdict);
     }
 
     /// Faults and foreign hands cease, everything is seen, and the input stays.
@@ -276,6 +201,8 @@ impl Player {
         world.registry = Registry::Answers;
         world.store.fails = None;
         world.store.catch_up();
+        world.gauges.clear();
+        world.latency = SignedDuration::ZERO;
         world.let_go();
         world.revive();
         self.wish.calm();

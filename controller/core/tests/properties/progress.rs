@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 
 use bascule_core::{Next, Service, Step};
-use bascule_crds::{ConditionType, ReleaseStatus, Step as Stage, names};
+use bascule_crds::{
+    Candidate, ConditionType, Gate, GateRecord, GateStage, GateState, Gates, Hooks, ReleaseStatus, Step as Stage, names,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -26,14 +28,16 @@ const FAR: usize = 60;
 /// 4. Services that are nowhere where they may be: neither on the active, the candidate nor the version before.
 /// 5. Deployments: how far they are from what they will be at rest, but for replicas.
 /// 6. Replicas that are too many or too few.
-/// 7. Services whose record is not yet what it will be at rest.
-/// 8. Services that do not send where their record says.
-/// 9. Operations without an answer, or kept too long; previews that are not as they will be.
-/// 10. Parts of the status that do not say yet what they will say.
-/// 11. Whether this very version of the Release was read, and not only watched.
-/// 12. What was read and has changed since: a write that is refused tells.
-/// 13. What must still be read.
-fn rank(world: &World, rest: &World, wanted: Option<&str>) -> [u64; 13] {
+/// 7. Gates that are still to be asked, or to answer, and Jobs that are still to be created.
+/// 8. Services whose record is not yet what it will be at rest.
+/// 9. Services that do not send where their record says.
+/// 10. Operations without an answer, or kept too long; previews, and what is stored of releases, that are not as they will be.
+/// 11. Parts of the status that do not say yet what they will say.
+/// 12. Whether this very version of the Release was read, and not only watched.
+/// 13. What was read and has changed since: a write that is refused tells.
+/// 14. What must still be read.
+/// 15. What gates are to measure at this moment.
+fn rank(world: &World, rest: &World, wanted: Option<&str>) -> [u64; 15] {
     let status = &world.release.status;
     let count = |holds: bool| u64::from(holds);
     let unheard =
@@ -54,14 +58,16 @@ fn rank(world: &World, rest: &World, wanted: Option<&str>) -> [u64; 13] {
         traffic().filter(|it| is_astray(it, status)).count() as u64,
         workloads(world, rest),
         replicas(world, rest),
+        open_gates(world, rest) + rest.jobs.keys().filter(|name| !world.jobs.contains_key(*name)).count() as u64,
         traffic().filter(|it| rest.services.get(&it.name).is_none_or(|last| record(it) != record(last))).count() as u64,
         traffic().filter(|it| it.record.as_ref().is_none_or(|record| it.selected() != Some(record.track.as_str()))).count()
             as u64,
-        open as u64 + previews(world).symmetric_difference(&previews(rest)).count() as u64,
+        open as u64 + previews(world).symmetric_difference(&previews(rest)).count() as u64 + stored(world, rest),
         unsaid(status, &rest.release.status),
         count(world.process.sure.as_ref() != Some(&world.release.resource_version)),
         outdated(world),
-        unread(world),
+        unread(world, rest),
+        world.due_samples(&world.plan().probes) as u64,
     ]
 }
 
@@ -71,26 +77,31 @@ fn phase(world: &World, wanted: Option<&str>) -> u64 {
     let refused =
         world.process.check.as_ref().is_some_and(|check| Some(check.revision.as_str()) == wanted && check.refusal.is_some());
     match (&status.candidate, wanted) {
-        (Some(candidate), wanted) => match (candidate.step == Stage::Baking, Some(candidate.revision.as_str()) == wanted) {
+        (Some(candidate), wanted) => match (candidate.step, Some(candidate.revision.as_str()) == wanted) {
             // Another than the wanted one is in the way.
-            (false, false) => 8,
-            (true, false) => 6,
-            (false, true) => {
-                if refused {
-                    3
-                } else {
-                    4
-                }
-            }
-            (true, true) => 2,
+            (Stage::Preparing, false) => 17,
+            (Stage::Baking, false) => 12,
+            (_, false) => 16,
+            (Stage::Preparing, true) => 9,
+            (Stage::Baking, true) => 4,
+            (_, true) if refused => 6,
+            (_, true) => 8,
         },
         // Nothing is known to be active: it may be read back from the Services.
-        (None, _) if status.active.is_none() && !(refused || wanted.is_some_and(|it| status.rejection(it).is_some())) => 7,
+        (None, _) if status.active.is_none() && !(refused || wanted.is_some_and(|it| status.rejection(it).is_some())) => 14,
         (None, Some(wanted)) if status.rejection(wanted).is_some() => 0,
         (None, Some(wanted)) if status.active.as_ref().is_some_and(|it| it.revision == wanted) => 0,
-        (None, Some(_)) if refused => 1,
-        (None, _) => 5,
+        (None, Some(_)) if refused => 2,
+        (None, _) => 10,
     }
+}
+
+/// What is stored of releases, and what this process knows of it.
+fn stored(world: &World, rest: &World) -> u64 {
+    let names = |world: &World| world.revisions.keys().cloned().collect::<BTreeSet<_>>();
+    let apart = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.symmetric_difference(other).count();
+    let unknown = u64::from(world.process.stored != rest.process.stored);
+    (apart(&names(world), &names(rest)) + apart(&world.process.discarded, &rest.process.discarded)) as u64 + unknown
 }
 
 /// Where label and annotations say that it is.
@@ -130,21 +141,59 @@ fn unsaid(now: &ReleaseStatus, then: &ReleaseStatus) -> u64 {
     let conditions = [Ready, Reconciling, Stalled, Available, SourcesFresh, RollbackReady]
         .into_iter()
         .filter(|kind| now.condition(*kind) != then.condition(*kind));
+    let candidate = |status: &ReleaseStatus| status.candidate.clone().map(|it| Candidate { gates: Vec::new(), ..it });
     let parts = [
         now.observed_generation != then.observed_generation,
         now.replicas != then.replicas || now.selector != then.selector,
         now.artifacts != then.artifacts,
         now.active != then.active,
-        now.candidate != then.candidate,
+        candidate(now) != candidate(then),
         now.previous != then.previous,
         now.rejected != then.rejected,
         now.operations != then.operations,
         now.history != then.history,
-        now.hold != then.hold,
-        now.hooks != then.hooks,
         now.discarded != then.discarded,
+        now.hold != then.hold,
     ];
-    conditions.count() as u64 + parts.into_iter().filter(|differs| *differs).count() as u64
+    let said = |it: &&GateRecord| {
+        !gates_of(then).any(|last| (last.stage, &last.name, &last.message) == (it.stage, &it.name, &it.message))
+    };
+    let gates = gates_of(now).filter(said).count() as u64;
+    conditions.count() as u64
+        + parts.into_iter().filter(|differs| *differs).count() as u64
+        + gates
+        + apart(&now.hooks, &then.hooks)
+}
+
+fn gates_of(status: &ReleaseStatus) -> impl Iterator<Item = &GateRecord> {
+    status.candidate.iter().flat_map(|it| &it.gates)
+}
+
+/// How far the gates of a candidate are from their end.
+fn open_gates(world: &World, rest: &World) -> u64 {
+    let (spec, status) = (&world.release.spec, &world.release.status);
+    if spec.suspend || status.hold.as_ref().is_some_and(|hold| hold.revision.is_none()) {
+        // While nothing goes on they are forgotten.
+        return apart(&gates_of(status).collect::<Vec<_>>(), &gates_of(&rest.release.status).collect::<Vec<_>>());
+    }
+    let before = spec.gates.before_switch.iter().map(|gate| (GateStage::BeforeSwitch, gate));
+    let all = before.chain(spec.gates.after_switch.iter().map(|gate| (GateStage::AfterSwitch, gate)));
+    let left = |(stage, gate): (GateStage, &Gate)| {
+        let record = gates_of(status).find(|it| it.stage == stage && it.name == gate.name);
+        match record.map(|it| (it.state, &it.job)) {
+            None => 3,
+            Some((GateState::Running, None)) if gate.job.is_some() => 2,
+            Some((GateState::Running, _)) => 1,
+            Some((GateState::Passed | GateState::Failed, _)) => 0,
+        }
+    };
+    all.map(left).sum()
+}
+
+/// How many are in one list only.
+fn apart<T: PartialEq>(now: &[T], then: &[T]) -> u64 {
+    let missing = |from: &[T], list: &[T]| list.iter().filter(|it| !from.contains(it)).count();
+    (missing(now, then) + missing(then, now)) as u64
 }
 
 fn outdated(world: &World) -> u64 {
@@ -153,8 +202,9 @@ fn outdated(world: &World) -> u64 {
     world.process.looked.iter().filter(|(name, (_, seen))| changed(name, seen)).count() as u64
 }
 
-/// Services that were not looked at, those whose strangers were not counted, pods that were not asked; and what was not stored.
-fn unread(world: &World) -> u64 {
+/// Services that were not looked at, those whose strangers were not counted, pods that were not asked; and what will have been read at rest
+/// of Jobs and of the history.
+fn unread(world: &World, rest: &World) -> u64 {
     let fresh = |at: jiff::Timestamp| world.now < at + world.policy.look_for_service;
     let listed = world.release.spec.services.iter().flat_map(|it| [it.name.clone(), names::preview(&it.name)]);
     let names: BTreeSet<_> = listed.chain(world.services.keys().cloned()).collect();
@@ -162,17 +212,27 @@ fn unread(world: &World) -> u64 {
     let uncounted =
         world.services.keys().filter(|name| !world.process.counted.get(*name).is_some_and(|(at, _)| fresh(*at))).count();
     let unasked = world.process.pods.as_ref().is_none_or(|report| report.at != world.now);
-    let way_back = world.process.way_back.as_ref().is_none_or(|seen| seen.at != world.now);
-    let candidate = world.release.status.candidate.as_ref();
-    let unstored = candidate.is_some_and(|it| world.process.stored.as_ref() != Some(&it.revision));
-    unseen as u64 + uncounted as u64 + u64::from(unasked) + u64::from(way_back) + u64::from(unstored)
+    let (now, then) = (&world.process, &rest.process);
+    let jobs = then.absent.difference(&now.absent).count() + then.words.keys().filter(|it| !now.words.contains_key(*it)).count();
+    let inputs = then.inputs.keys().filter(|it| !now.inputs.contains_key(*it)).count();
+    let history = inputs as u64 + u64::from(now.way_back != then.way_back);
+    unseen as u64 + uncounted as u64 + u64::from(unasked) + jobs as u64 + history
+}
+
+/// What a person has returned to, else what the spec asks for.
+fn wanted(world: &World, asked: Option<&String>) -> Option<String> {
+    let hold = world.release.status.hold.as_ref();
+    let goal = hold.filter(|hold| asked.is_none() || hold.left.is_none() || hold.left.as_ref() == asked);
+    goal.and_then(|hold| hold.revision.clone()).or_else(|| asked.cloned())
 }
 
 /// The revision that the spec stands for, as a world without a history shows it. None: it cannot be said.
-fn wanted(world: &World) -> Option<String> {
+fn asked(world: &World) -> Option<String> {
     let mut spec = world.release.spec.clone();
     spec.suspend = false;
     spec.services.clear();
+    spec.hooks = Hooks::default();
+    spec.gates = Gates::default();
     let mut fresh = World::new(spec);
     fresh.registry = world.registry;
     fresh.store = world.store.clone();
@@ -192,24 +252,33 @@ fn wanted(world: &World) -> Option<String> {
 
 #[test]
 fn each_plan_that_is_carried_out_lowers_the_rank() {
-    property("progress", 25, &(any::<bool>(), seen()), |(policy, events)| {
+    property("progress", 35, &(any::<bool>(), seen()), |(policy, events)| {
         let mut player = Player::new(policy, Rule::Rests);
         for event in &events {
             player.happen(event);
             let mut world = player.world.clone();
             world.fault = None;
-            let wanted = wanted(&world);
-            if known::starts_more_than_it_needs(&world, wanted.as_deref()) || known::was_wiped(&world) {
+            let mut last = (world.release.status.artifacts.clone(), asked(&world));
+            let mut wanted = |world: &World| {
+                // A person may accept an older build.
+                if last.0 != world.release.status.artifacts {
+                    last = (world.release.status.artifacts.clone(), asked(world));
+                }
+                wanted(world, last.1.as_ref())
+            };
+            let first = wanted(&world);
+            let known = known::starts_more_than_it_needs(&world, first.as_deref()) || known::was_wiped(&world);
+            if known || known::returns_and_comes_again(&world) {
                 continue;
             }
             let mut rest = world.clone();
             let steps = (0..FAR).take_while(|_| rest.turn()).count();
             prop_assert!(steps < FAR, "it never rests: {:#?}", &rest.writes[rest.writes.len() - 12..]);
-            let mut before = rank(&world, &rest, wanted.as_deref());
+            let mut before = rank(&world, &rest, first.as_deref());
             for _ in 0..steps {
                 let (status, written) = (world.release.status.clone(), world.writes.len());
                 world.turn();
-                let after = rank(&world, &rest, wanted.as_deref());
+                let after = rank(&world, &rest, wanted(&world).as_deref());
                 let what = || {
                     format!(
                         "{before:?} to {after:?} by {:?}\nfrom {status:#?}\nat rest {:#?}",

@@ -8,7 +8,7 @@ use crate::{
     world::Rule,
 };
 
-const CASES: u32 = 20;
+const CASES: u32 = 30;
 
 fn over_half_seen_histories(rule: Rule) {
     property(&format!("{rule:?}"), CASES, &(any::<bool>(), half_seen()), |(policy, events)| holds(rule, policy, &events));

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{Deployment, Note, NoteKind, Observed, Service, Step};
-use bascule_crds::{Candidate, GateStage, GateState, OperationType, ReleaseStatus, Step as Stage, Track, Version};
+use bascule_crds::{ReleaseStatus, Step as Stage, Track, Version};
 use serde_json::Value;
 
-use super::{World, judge::recorded, tally::Tally};
+use super::{World, jobs::Ledger, judge::recorded, people::People, tally::Tally};
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +47,8 @@ pub struct Oracle {
     written: BTreeMap<String, Value>,
     /// uids of Operations that were acted on.
     acted_on: BTreeSet<String>,
-    /// How often each hook of each revision was created.
-    pub(super) ran: BTreeMap<String, usize>,
+    pub(super) jobs: Ledger,
+    pub people: People,
 }
 
 impl Oracle {
@@ -59,6 +59,13 @@ impl Oracle {
             Some(only) if only == rule => self.failures.push(format!("{rule:?}: {}", what())),
             Some(_) => {}
         }
+    }
+
+    /// The status is wiped: what it was the only record of nobody can know.
+    pub(super) fn forget(&mut self) {
+        self.acted_on.clear();
+        self.jobs.forget();
+        self.people.forget();
     }
 
     pub(super) fn must(&mut self, holds: bool, rule: Rule, what: impl FnOnce() -> String) {
@@ -118,8 +125,8 @@ impl World {
 
     fn check_write(&mut self, observed: &Observed, step: &Step, before: &Before) {
         match step {
-            Step::Route(write) => self.check_traffic(&write.service, before),
-            Step::Select { service, .. } => self.check_traffic(service, before),
+            Step::Route(write) => self.check_traffic(observed, &write.service, before),
+            Step::Select { service, .. } => self.check_traffic(observed, service, before),
             Step::Apply { deployment, .. } => self.check_apply(observed, deployment, before),
             Step::Scale { deployment, replicas, .. } => self.check_kept(observed, deployment, *replicas, before),
             Step::DeleteDeployment { deployment, .. } => self.check_deleted(deployment, before),
@@ -130,18 +137,18 @@ impl World {
                     self.oracle.broken(Rule::S5, || message);
                 }
             }
+            Step::Discard { revision, .. } => self.check_discarded(revision),
             Step::DryRun { .. }
             | Step::DeletePreview { .. }
             | Step::Answer { .. }
             | Step::Prune { .. }
             | Step::Run { .. }
-            | Step::Store { .. }
-            | Step::Discard { .. } => {}
+            | Step::Store { .. } => {}
         }
     }
 
     /// S1: a Service that points to a track points to a revision that was fully ready there.
-    fn check_traffic(&mut self, service: &str, before: &Before) {
+    fn check_traffic(&mut self, observed: &Observed, service: &str, before: &Before) {
         let serves = |it: &Service| !self.endpoints(it).ready.is_empty();
         // Before it was claimed it may have served the pods of a candidate, which must not be.
         let cut =
@@ -153,29 +160,11 @@ impl World {
         }
         let Some(record) = self.services[service].record.clone() else { return };
         let Some(track) = Track::parse(&record.track) else { return };
-        self.check_gated(track, &record.revision);
+        self.check_gated(observed, &before.services, track, &record.revision);
         let proved = self.oracle.proved.contains(&(track, record.revision.clone()));
         self.oracle.must(proved, Rule::S1, || {
             format!("{service} is on {} on {track}, which was never fully ready there", record.revision)
         });
-    }
-
-    /// S1: before it gets any traffic, the status says that every gate of this attempt has passed.
-    fn check_gated(&mut self, track: Track, revision: &str) {
-        let status = &self.release.status;
-        let is = |it: &Option<Version>| it.as_ref().is_some_and(|it| it.track == track && it.revision == revision);
-        if is(&status.active) || is(&status.previous) {
-            return;
-        }
-        let Some(candidate) = status.candidate.as_ref().filter(|it| it.revision == revision) else { return };
-        let warm = candidate.rollback.as_ref().is_some_and(|it| it.warm);
-        let passed = |name: &str| {
-            let mut gates = candidate.gates.iter().filter(|it| it.stage == GateStage::BeforeSwitch && it.name == name);
-            gates.any(|it| it.state == GateState::Passed)
-        };
-        let open = self.release.spec.gates.before_switch.iter().find(|gate| !passed(&gate.name)).map(|gate| gate.name.clone());
-        self.oracle
-            .must(warm || open.is_none(), Rule::S1, || format!("{revision} gets traffic, and gate {open:?} has not passed"));
     }
 
     /// S3: what has traffic, or may get it back, keeps its template; S5: no late write replaces pods that it has not seen.
@@ -195,6 +184,11 @@ impl World {
                     .must(same, Rule::S3, || format!("{name} has {what} {} and was written as {}", kept.revision, now.revision));
             }
         }
+        let early = status
+            .candidate
+            .as_ref()
+            .is_some_and(|it| it.step == Stage::Preparing && it.revision == now.revision && Some(it.track) == now.track);
+        self.oracle.must(!early, Rule::S7, || format!("{name} starts {}, and its hooks are not through", now.revision));
         if let Some(old) = before.deployments.get(name).filter(|old| old.revision != now.revision) {
             let seen = observed.deployments.known().and_then(|them| them.get(name)).map(|it| it.resource_version.as_str());
             let fresh = seen == Some(old.resource_version.as_str());
@@ -251,27 +245,11 @@ impl World {
         self.oracle.must(holds, Rule::S3, || format!("{name} is deleted, and needed"));
     }
 
-    /// S6, S7, and that the status says where traffic is.
+    /// S6 and S7, and that the status says where traffic is.
     pub(super) fn check_record(&mut self, next: &ReleaseStatus, notes: &[Note]) {
         let stored = self.release.status.clone();
-        let begun = |candidate: &&Candidate| {
-            stored
-                .candidate
-                .as_ref()
-                .is_none_or(|old| (&old.revision, old.started_at) != (&candidate.revision, candidate.started_at))
-        };
-        if let Some(candidate) = next.candidate.as_ref().filter(begun) {
-            let holds = next.rejection(&candidate.revision).is_none();
-            self.oracle.must(holds, Rule::S6, || format!("{} was rejected and starts", candidate.version));
-        }
-        let asked: Vec<_> = self.operations.iter().filter(|it| lifts(it.spec.kind)).map(|it| it.uid.clone()).collect();
-        let new: Vec<_> =
-            next.operations.iter().filter(|record| stored.operations.iter().all(|old| old.uid != record.uid)).collect();
-        let retries = new.iter().filter(|record| asked.contains(&record.uid)).count();
-        let lost = stored.rejected.iter().filter(|old| next.rejection(&old.revision).is_none()).count();
-        let room = self.policy.keep_rejections;
-        let surplus = usize::from(next.rejected.len() == room);
-        self.oracle.must(lost <= retries + surplus, Rule::S6, || "a rejection is forgotten, and nobody asked for it".into());
+        self.check_people(next);
+        let new = next.operations.iter().filter(|record| stored.operations.iter().all(|old| old.uid != record.uid));
         for record in new {
             let first = self.oracle.acted_on.insert(record.uid.clone());
             self.oracle.must(first, Rule::S7, || format!("{} is acted on again", record.name));
@@ -281,17 +259,15 @@ impl World {
         if let Some(active) = next.active.as_ref().filter(|_| moved && self.process.is_live()) {
             let recalled = notes.iter().any(|note| note.kind == NoteKind::Healed);
             let ours = self.services.values().filter(|it| it.preview_of.is_none() && it.labelled && !it.external && !it.deleting);
+            // The very first version keeps what it has when it is given up: the rest of it never had any.
+            let first = stored.active.is_none();
+            let nowhere = |it: &Service| first && it.record.as_ref().is_none_or(|record| Track::parse(&record.track).is_none());
             let elsewhere = ours
-                .filter(|it| !it.base_selector().is_empty() && !recorded(it, active.track, &active.revision))
+                .filter(|it| !it.base_selector().is_empty() && !recorded(it, active.track, &active.revision) && !nowhere(it))
                 .map(|it| it.name.clone())
                 .next();
             self.oracle
                 .must(recalled || elsewhere.is_none(), Rule::Truth, || format!("{elsewhere:?} is not on {}", active.version));
         }
     }
-}
-
-/// Operations by which a person takes a rejection back.
-fn lifts(kind: OperationType) -> bool {
-    matches!(kind, OperationType::Retry | OperationType::Rollback | OperationType::Resume)
 }

@@ -40,6 +40,10 @@ pub enum Hand {
     KillActive,
     KillCandidate,
     KillPrevious,
+    /// All Jobs are deleted, those that run too.
+    DropJobs,
+    /// What was stored of the history is gone.
+    DropRevisions,
 }
 
 impl World {
@@ -54,7 +58,8 @@ impl World {
 
     pub fn operate(&mut self, operation: &Value) {
         let version = self.next_version();
-        let name = format!("op-{version}");
+        // Those of one moment are heard by name.
+        let name = format!("op-{version:0>6}");
         let spec = serde_json::from_value::<Operation>(
             json!({"apiVersion": "bascule.dev/v1alpha1", "kind": "Operation", "metadata": {"name": name}, "spec": operation}),
         )
@@ -115,6 +120,8 @@ impl World {
 
     pub fn remove_service(&mut self, name: &str) {
         self.services.remove(name);
+        // The watch tells of it.
+        self.process.looked.remove(name);
     }
 
     /// A tool that leaves annotations alone but brings its own selector, where no policy stands in its way.
@@ -188,12 +195,15 @@ impl World {
             }
             (Hand::WipeStatus, _) => {
                 self.release.status = ReleaseStatus::default();
+                self.oracle.forget();
                 self.release.resource_version = self.next_version();
             }
             (Hand::RefuseCandidate, _) if self.release.status.candidate.is_some() => self.refuse_candidate(),
             (Hand::KillActive, _) => self.killed.extend(self.release.status.active.iter().map(|it| it.revision.clone())),
             (Hand::KillCandidate, _) => self.killed.extend(self.release.status.candidate.iter().map(|it| it.revision.clone())),
             (Hand::KillPrevious, _) => self.killed.extend(self.release.status.previous.iter().map(|it| it.revision.clone())),
+            (Hand::DropJobs, _) => self.drop_jobs(),
+            (Hand::DropRevisions, _) => self.drop_revisions(),
             _ => {}
         }
     }
@@ -246,9 +256,9 @@ impl World {
                 self.add_service(&name);
             }
         }
-        // What no longer carries our label is nobody's.
-        self.services
-            .retain(|_, it| it.claimed_by.is_none() && (!it.labelled || (!it.external && !it.base_selector().is_empty())));
+        // What no longer carries our label is nobody's; what carries it sends to pods of ours.
+        let selects = |it: &bascule_core::Service| !it.external && it.base_selector().get("app").is_some_and(|app| app == "web");
+        self.services.retain(|_, it| it.claimed_by.is_none() && (!it.labelled || selects(it)));
     }
 
     /// Pods that were killed come up again.

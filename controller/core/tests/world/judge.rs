@@ -22,6 +22,7 @@ impl World {
         if let Next::Record(next) = &plan.next {
             self.judge_record(observed, next);
         }
+        self.judge_gates(observed, plan);
         if let Some(candidate) = status.candidate.as_ref().filter(|candidate| candidate.step == Stage::Baking) {
             self.judge_bake(observed, plan, candidate);
         }
@@ -116,7 +117,7 @@ impl World {
         let pods = observed.deployments.known().is_some() && observed.replica_sets.known().is_some();
         let rejected = next.rejection(&candidate.revision).filter(|it| stored.rejection(&it.revision) != Some(it));
         if let Some(rejected) = rejected
-            && rejected.reason != RejectReason::Aborted
+            && [RejectReason::DeadlineExceeded, RejectReason::BakeFailed].contains(&rejected.reason)
             && candidate.step == Stage::Starting
         {
             let stuck = rejected.message.contains("could be moved");
@@ -150,7 +151,8 @@ impl World {
         let bad = candidate
             .workloads
             .iter()
-            .any(|record| available(observed, candidate, &record.name) < needed(observed, candidate, &record.name));
+            .any(|record| available(observed, candidate, &record.name) < needed(observed, candidate, &record.name))
+            || self.gates_say_no(observed, candidate);
         let Some(previous) = status.previous.as_ref().filter(|it| status.rejection(&it.revision).is_none()) else { return };
         let sets = observed.replica_sets.known().unwrap();
         let answers = previous.workloads.iter().all(|record| {

@@ -6,9 +6,11 @@
 
 mod ask;
 mod checks;
+mod gating;
 mod hands;
 mod jobs;
 mod judge;
+mod people;
 mod pods;
 mod process;
 mod sight;
@@ -61,6 +63,8 @@ pub struct World {
     pub revisions: BTreeMap<String, Value>,
     /// What gates measure, by their name; without an entry all is well.
     pub gauges: BTreeMap<String, bascule_core::gate::Verdict>,
+    /// So long a gate's first answer takes.
+    pub latency: SignedDuration,
     /// Objects in S3 by key, and how often each was written.
     pub objects: BTreeMap<String, u64>,
     pub nodes: bascule_core::Sight<BTreeSet<String>>,
@@ -137,6 +141,7 @@ impl World {
             configs_fail: false,
             revisions: BTreeMap::new(),
             gauges: BTreeMap::new(),
+            latency: SignedDuration::ZERO,
             objects: BTreeMap::new(),
             nodes: bascule_core::Sight::Known(BTreeSet::from(["amd64".to_owned()])),
             store: Store::default(),

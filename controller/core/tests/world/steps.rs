@@ -188,6 +188,7 @@ impl World {
         }
         self.write("status");
         self.check_record(&status, notes);
+        self.note_jobs(&status);
         self.release.status = status;
         self.release.resource_version = self.version.to_string();
         Reply::Done
@@ -205,7 +206,7 @@ impl World {
 
     fn land(&mut self, observed: &Observed, step: &Step) -> Reply {
         match step {
-            Step::Run { .. } | Step::Store { .. } | Step::Discard { .. } => self.keep(step),
+            Step::Run { .. } | Step::Store { .. } | Step::Discard { .. } => self.keep(observed, step),
             Step::DryRun { revision, deployments, .. } => {
                 self.write("dry-run");
                 self.process.check =
@@ -295,9 +296,9 @@ impl World {
     }
 
     /// Jobs, and what revisions are made from.
-    fn keep(&mut self, step: &Step) -> Reply {
+    fn keep(&mut self, observed: &Observed, step: &Step) -> Reply {
         match step {
-            Step::Run { job, body } => self.create_job(job, body),
+            Step::Run { job, body } => self.create_job(observed, job, body),
             Step::Store { revision, body } => self.store_input(revision, body),
             Step::Discard { revision, name } => {
                 self.write(format!("discard {revision}"));
@@ -417,11 +418,13 @@ fn ends_something(observed: &Observed, next: &bascule_crds::ReleaseStatus) -> bo
     status.active != next.active || (status.candidate.is_some() && next.candidate.is_none())
 }
 
-/// It moves traffic or pods.
+/// It moves traffic or pods, runs something, or is about what can be returned to.
 fn is_grave(step: &Step) -> bool {
     matches!(
         step,
         Step::Run { .. }
+            | Step::Store { .. }
+            | Step::Discard { .. }
             | Step::Apply { .. }
             | Step::Scale { .. }
             | Step::DeleteDeployment { .. }

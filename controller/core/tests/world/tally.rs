@@ -53,6 +53,7 @@ impl Tally {
             (ConditionType::Stalled, "stalled"),
             (ConditionType::Available, "available"),
             (ConditionType::SourcesFresh, "sources"),
+            (ConditionType::RollbackReady, "rollback"),
         ] {
             if let Some(condition) =
                 next.condition(kind).filter(|it| stored.condition(kind).is_none_or(|old| old.reason != it.reason))

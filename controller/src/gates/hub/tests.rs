@@ -178,8 +178,13 @@ fn prometheus(address: &str) -> Ask {
 }
 
 fn probe_of(name: &str, ask: Ask) -> Probe {
-    let id =
-        ProbeId { revision: "abc".into(), attempt: Timestamp::UNIX_EPOCH, stage: GateStage::BeforeSwitch, name: name.into() };
+    let id = ProbeId {
+        revision: "abc".into(),
+        attempt: Timestamp::UNIX_EPOCH,
+        stage: GateStage::BeforeSwitch,
+        name: name.into(),
+        question: String::new(),
+    };
     Probe { id, ask, every: SignedDuration::from_secs(5), within: SignedDuration::from_secs(3) }
 }
 

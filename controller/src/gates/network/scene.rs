@@ -144,8 +144,13 @@ pub(super) fn key() -> Key {
 }
 
 pub(super) fn probe(ask: Ask) -> Probe {
-    let id =
-        ProbeId { revision: "abc".into(), attempt: Timestamp::UNIX_EPOCH, stage: GateStage::BeforeSwitch, name: "smoke".into() };
+    let id = ProbeId {
+        revision: "abc".into(),
+        attempt: Timestamp::UNIX_EPOCH,
+        stage: GateStage::BeforeSwitch,
+        name: "smoke".into(),
+        question: String::new(),
+    };
     // Long enough for a busy machine; what waits for its end says less.
     Probe { id, ask, every: SignedDuration::from_secs(5), within: SignedDuration::from_secs(10) }
 }
