@@ -96,6 +96,14 @@ impl Place {
         place
     }
 
+    /// The parameters have been read after this, and what came of it was decided.
+    async fn read_again(&self) {
+        let before = self.line.count("GetParameters");
+        self.stage
+            .eventually("parameters are read again", || async { (self.line.count("GetParameters") >= before + 3).then_some(()) })
+            .await;
+    }
+
     async fn fresh(&self, status: ConditionStatus, reason: &str) -> ReleaseStatus {
         let is = |it: &ReleaseStatus| {
             it.condition(ConditionType::SourcesFresh)

@@ -28,7 +28,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     gate::Probe,
     mutant::{self, Mutant},
-    observed::Observed,
+    observed::{Observed, Trouble},
     plan::{Next, Note, NoteKind, Plan, Policy, Read, Step},
     revision::{Blocked, Rendered, render},
     sources::Report,
@@ -177,6 +177,18 @@ impl<'a> Decision<'a> {
 
     fn planned(&self) -> usize {
         self.traffic.len() + self.work.len() + self.tidy.len() + self.reads.len()
+    }
+
+    /// More can be said when this has been read, in a moment. That it cannot be read is said, once that lasts.
+    fn read_first(&mut self, read: Read) {
+        self.quiet |= self.lasting_trouble(&read.target()).is_none();
+        self.reads.push(read);
+    }
+
+    /// What has failed more than once, in words.
+    fn lasting_trouble(&self, target: &str) -> Option<&str> {
+        let of = |trouble: &&Trouble| trouble.lasting && trouble.target == target;
+        self.observed.troubles.iter().find(of).map(|trouble| trouble.message.as_str())
     }
 
     /// Look again at `at`, if that is still to come.

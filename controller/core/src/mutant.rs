@@ -49,11 +49,15 @@ pub enum Mutant {
     NoDataIsGood,
     /// What a person has returned from is not remembered.
     ForgetRollback,
+    /// A pod that is ending is taken for one that has ended.
+    EndingIsEnded,
+    /// A hook begins although a person has said that nothing begins.
+    IgnoreHold,
 }
 
 impl Mutant {
     /// Those that must be caught.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::SwitchBeforeReady,
         Self::UnknownIsEmpty,
         Self::ForgetRejection,
@@ -76,6 +80,8 @@ impl Mutant {
         Self::SkipGates,
         Self::NoDataIsGood,
         Self::ForgetRollback,
+        Self::EndingIsEnded,
+        Self::IgnoreHold,
     ];
 }
 

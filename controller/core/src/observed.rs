@@ -182,6 +182,8 @@ pub struct ReplicaSet {
     pub wanted: i32,
     /// Replicas that exist.
     pub replicas: i32,
+    /// Pods that are ending, and may still be at work. None: this cluster does not say (before Kubernetes 1.35).
+    pub terminating: Option<i32>,
     pub available: i32,
     /// Its status is about its present spec.
     pub observed: bool,
@@ -239,8 +241,7 @@ pub struct Service {
     /// The whole selector.
     pub selector: BTreeMap<String, String>,
     pub ports: Vec<ServicePort>,
-    /// It points to a DNS name and selects no pods.
-    pub external: bool,
+    pub form: ServiceForm,
     pub deleting: bool,
 }
 
@@ -256,6 +257,17 @@ impl Service {
         selector.remove(names::TRACK);
         selector
     }
+}
+
+/// What its name stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceForm {
+    #[default]
+    Address,
+    /// The addresses of its pods; it has none of its own.
+    Headless,
+    /// Another DNS name; it selects no pods.
+    External,
 }
 
 /// The commit record of a switch: two annotations, written together.

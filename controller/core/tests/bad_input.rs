@@ -52,7 +52,7 @@ fn service() -> Service {
         record: Some(Record { track: names::NO_TRACK.into(), revision: String::new(), reason: "claimed".into() }),
         selector: [(names::RELEASE.into(), "web".into()), (names::TRACK.into(), names::NO_TRACK.into())].into(),
         ports: vec![ServicePort { name: None, port: 80, target_port: None, protocol: None, app_protocol: None }],
-        external: false,
+        form: bascule_core::ServiceForm::default(),
         deleting: false,
     }
 }
@@ -169,6 +169,7 @@ fn running(track: Track, replicas: i32, sets: &[(i32, i32)]) -> (BTreeMap<String
         revision: revision.clone(),
         wanted: *replicas,
         replicas: *replicas,
+        terminating: Some(0),
         available: *available,
         observed: true,
         failure: None,

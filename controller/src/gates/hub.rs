@@ -26,8 +26,10 @@ use crate::queue::Key;
 
 /// Three hundred releases at once ask some hundred questions a second of 50 ms each; ten times as much as that fits in.
 const AT_ONCE: usize = 64;
-/// Pods that swallow packets, or a Prometheus that hangs, must not take all the places.
-const AT_ONCE_IN_A_LANE: usize = 16;
+/// A Prometheus that hangs must not take all the places.
+const AT_ONCE_AT_A_SERVER: usize = 32;
+/// Nor must one team, with pods that swallow packets, or with many servers that hang, take those of the others.
+const AT_ONCE_FOR_A_NAMESPACE: usize = 16;
 /// A Release has at most eight gates before the switch and eight after it. What is more than this is a mistake of ours.
 const MOST_OF_A_RELEASE: usize = 64;
 /// As the Release's schema says; it holds whatever comes in.
@@ -62,7 +64,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     releases: BTreeMap<Key, BTreeMap<ProbeId, Running>>,
-    lanes: BTreeMap<String, Weak<Semaphore>>,
+    lanes: BTreeMap<Lane, Weak<Semaphore>>,
     last_ticket: u64,
 }
 
@@ -128,20 +130,14 @@ impl Gates {
     }
 
     fn start(&self, state: &mut State, key: &Key, probe: Probe) -> Running {
-        let lane = lane(key, &probe.ask);
-        let lane = state.lanes.get(&lane).and_then(Weak::upgrade).unwrap_or_else(|| {
-            state.lanes.retain(|_, lane| lane.strong_count() > 0);
-            let places = Arc::new(Semaphore::new(AT_ONCE_IN_A_LANE));
-            state.lanes.insert(lane, Arc::downgrade(&places));
-            places
-        });
+        let lanes = lanes(key, &probe.ask).into_iter().map(|lane| state.lane(lane)).collect();
         state.last_ticket += 1;
         let (probe, ticket) = (Arc::new(probe), state.last_ticket);
         let pursuit = Pursuit {
             shared: Arc::downgrade(&self.shared),
             asks: self.shared.wiring.ask.clone(),
             places: self.shared.places.clone(),
-            lane,
+            lanes,
             key: key.clone(),
             probe: probe.clone(),
             ticket,
@@ -151,16 +147,45 @@ impl Gates {
     }
 }
 
-/// What shares places: the pods of a namespace, or a server.
-fn lane(key: &Key, ask: &Ask) -> String {
+/// Those who share places, in the order in which they are passed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Namespace(String),
+    Server(String),
+}
+
+impl Lane {
+    const fn places(&self) -> usize {
+        match self {
+            Self::Namespace(_) => AT_ONCE_FOR_A_NAMESPACE,
+            Self::Server(_) => AT_ONCE_AT_A_SERVER,
+        }
+    }
+}
+
+/// The pods of a namespace are asked by that namespace only; a server may be asked by many.
+fn lanes(key: &Key, ask: &Ask) -> Vec<Lane> {
     let server = |url: &str| {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase()
+        Lane::Server(rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase())
     };
+    let own = Lane::Namespace(key.namespace.clone());
     match ask {
-        Ask::Http(_) => format!("pods of {}", key.namespace),
-        Ask::Prometheus(ask) => server(&ask.address),
-        Ask::Webhook(ask) => server(&ask.url),
+        Ask::Http(_) => vec![own],
+        Ask::Prometheus(ask) => vec![own, server(&ask.address)],
+        Ask::Webhook(ask) => vec![own, server(&ask.url)],
+    }
+}
+
+impl State {
+    fn lane(&mut self, lane: Lane) -> Arc<Semaphore> {
+        if let Some(places) = self.lanes.get(&lane).and_then(Weak::upgrade) {
+            return places;
+        }
+        self.lanes.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(lane.places()));
+        self.lanes.insert(lane, Arc::downgrade(&places));
+        places
     }
 }
 
@@ -169,7 +194,7 @@ struct Pursuit {
     shared: Weak<Shared>,
     asks: Arc<dyn Asks>,
     places: Arc<Semaphore>,
-    lane: Arc<Semaphore>,
+    lanes: Vec<Arc<Semaphore>>,
     key: Key,
     probe: Arc<Probe>,
     ticket: u64,
@@ -191,9 +216,12 @@ impl Pursuit {
 
     /// One sample, when there is a place for it, and when it began.
     async fn turn(&self, session: &mut Option<Box<dyn Session>>) -> (Instant, Verdict) {
-        // The lane first: waiting for a slow server must not hold a place that others could use. Neither is ever closed; if it were,
-        // going on without a place is better than never.
-        let _places = (self.lane.acquire().await, self.places.acquire().await);
+        // The narrowest first: who waits for his own must not hold a place that others could use. None is ever closed; if one were, going
+        // on without a place is better than never.
+        let mut places = Vec::with_capacity(self.lanes.len() + 1);
+        for lane in self.lanes.iter().chain([&self.places]) {
+            places.push(lane.acquire().await);
+        }
         let began = Instant::now();
         let verdict = AssertUnwindSafe(self.sample(session)).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(release = %self.key, gate = self.probe.id.name, "a sample of a gate panicked: a mistake in the controller");

@@ -49,10 +49,17 @@ struct Book {
 
 struct Watch {
     task: AbortHandle,
+    askers: BTreeSet<Key>,
     /// Everything has been shown once.
     seen: bool,
     failure: Option<(&'static str, String)>,
     hashes: BTreeMap<String, String>,
+}
+
+impl Watch {
+    const fn new(task: AbortHandle) -> Self {
+        Self { task, askers: BTreeSet::new(), seen: false, failure: None, hashes: BTreeMap::new() }
+    }
 }
 
 impl Drop for Watch {
@@ -69,16 +76,7 @@ impl Configs {
     /// What is known of these. From now on they are all that `key` wants to know.
     pub(crate) fn ask(&self, key: &Key, names: &[ConfigName]) -> BTreeMap<ConfigName, Answer<Option<String>>> {
         let mut book = lock(&self.book);
-        let wanted: BTreeSet<_> = names.iter().cloned().collect();
-        if book.wanted.get(key).map_or(wanted.is_empty(), |known| *known == wanted) {
-            return answers(&book, key, names);
-        }
-        if wanted.is_empty() {
-            book.wanted.remove(key);
-        } else {
-            book.wanted.insert(key.clone(), wanted);
-        }
-        self.follow(&mut book);
+        self.want(&mut book, key, names.iter().cloned().collect());
         answers(&book, key, names)
     }
 
@@ -88,25 +86,36 @@ impl Configs {
     }
 
     pub(crate) fn forget(&self, key: &Key) {
-        let mut book = lock(&self.book);
-        if book.wanted.remove(key).is_some() {
-            self.follow(&mut book);
+        self.want(&mut lock(&self.book), key, BTreeSet::new());
+    }
+
+    /// A watch for each place that somebody asks about: those that this key no longer asks about are left, and the new ones joined.
+    fn want(&self, book: &mut Book, key: &Key, wanted: BTreeSet<ConfigName>) {
+        let places = |names: &BTreeSet<ConfigName>| -> BTreeSet<Place> {
+            names.iter().map(|name| (name.kind, key.namespace.clone())).collect()
+        };
+        let after = places(&wanted);
+        let before = if wanted.is_empty() { book.wanted.remove(key) } else { book.wanted.insert(key.clone(), wanted) };
+        let before = before.as_ref().map(places).unwrap_or_default();
+        for place in before.difference(&after) {
+            let left = book.watches.get_mut(place).is_some_and(|watch| {
+                watch.askers.remove(key);
+                watch.askers.is_empty()
+            });
+            if left {
+                book.watches.remove(place);
+            }
+        }
+        for place in after.difference(&before) {
+            let watch = book.watches.entry(place.clone()).or_insert_with(|| Watch::new(self.watch(place)));
+            watch.askers.insert(key.clone());
         }
     }
 
-    /// A watch for each place that somebody asks about.
-    fn follow(&self, book: &mut Book) {
-        let places: BTreeSet<Place> =
-            book.wanted.iter().flat_map(|(key, names)| names.iter().map(|name| (name.kind, key.namespace.clone()))).collect();
-        book.watches.retain(|place, _| places.contains(place));
-        for place in places {
-            book.watches.entry(place.clone()).or_insert_with(|| {
-                let task = match place.0 {
-                    ConfigKind::ConfigMaps => self.spawn::<ConfigMap>(&place, config_map),
-                    ConfigKind::Secrets => self.spawn::<Secret>(&place, secret),
-                };
-                Watch { task, seen: false, failure: None, hashes: BTreeMap::new() }
-            });
+    fn watch(&self, place: &Place) -> AbortHandle {
+        match place.0 {
+            ConfigKind::ConfigMaps => self.spawn::<ConfigMap>(place, config_map),
+            ConfigKind::Secrets => self.spawn::<Secret>(place, secret),
         }
     }
 
@@ -176,28 +185,36 @@ fn take<K: Resource>(
 ) -> Vec<Key> {
     let mut book = lock(book);
     let Some(watch) = book.watches.get_mut(place) else { return Vec::new() };
-    let before = watch.hashes.clone();
-    let was_seen = watch.seen;
+    let one = |book: &Book, changed: bool, it: &str| if changed { concerned(book, place, |name| name == it) } else { Vec::new() };
     match event {
-        Event::Init => listed.clear(),
+        // A list that is not over shows nothing.
+        Event::Init => {
+            listed.clear();
+            Vec::new()
+        }
         Event::InitApply(object) => {
             listed.insert(object.name_any(), hash(&object));
+            Vec::new()
         }
         Event::InitDone => {
-            watch.hashes = std::mem::take(listed);
-            watch.seen = true;
+            let before = std::mem::replace(&mut watch.hashes, std::mem::take(listed));
+            let first = !std::mem::replace(&mut watch.seen, true);
             watch.failure = None;
+            let now = &book.watches[place].hashes;
+            concerned(&book, place, |name| first || before.get(name) != now.get(name))
         }
         Event::Apply(object) => {
-            watch.hashes.insert(object.name_any(), hash(&object));
+            let (name, hash) = (object.name_any(), hash(&object));
+            let changed = watch.hashes.get(&name) != Some(&hash);
+            watch.hashes.insert(name.clone(), hash);
+            one(&book, changed, &name)
         }
         Event::Delete(object) => {
-            watch.hashes.remove(&object.name_any());
+            let name = object.name_any();
+            let changed = watch.hashes.remove(&name).is_some();
+            one(&book, changed, &name)
         }
     }
-    let now = watch.hashes.clone();
-    let is_news = |name: &ConfigName| name.kind == place.0 && (!was_seen || before.get(&name.name) != now.get(&name.name));
-    concerned(&book, place, is_news)
 }
 
 /// What was seen once stays as it was; a new word is told.
@@ -215,12 +232,14 @@ fn fail(place: &Place, book: &Mutex<Book>, error: &watcher::Error) -> Vec<Key> {
         return Vec::new();
     }
     watch.failure = failure;
-    concerned(&book, place, |name| name.kind == place.0)
+    concerned(&book, place, |_| true)
 }
 
-fn concerned(book: &Book, place: &Place, is_news: impl Fn(&ConfigName) -> bool) -> Vec<Key> {
-    let here = book.wanted.iter().filter(|(key, _)| key.namespace == place.1);
-    here.filter(|(_, names)| names.iter().any(&is_news)).map(|(key, _)| key.clone()).collect()
+/// Those who ask about something here of which there is news.
+fn concerned(book: &Book, place: &Place, is_news: impl Fn(&str) -> bool) -> Vec<Key> {
+    let askers = book.watches.get(place).into_iter().flat_map(|watch| &watch.askers);
+    let is_meant = |name: &ConfigName| name.kind == place.0 && is_news(&name.name);
+    askers.filter(|key| book.wanted.get(*key).is_some_and(|names| names.iter().any(is_meant))).cloned().collect()
 }
 
 fn config_map(object: &ConfigMap) -> String {
@@ -266,7 +285,9 @@ mod tests {
         let mut book = Book::default();
         book.wanted.insert(key.clone(), names.iter().map(|name| of(name)).collect());
         let task = tokio::spawn(futures::future::pending::<()>()).abort_handle();
-        book.watches.insert(place.clone(), Watch { task, seen: false, failure: None, hashes: BTreeMap::new() });
+        let mut watch = Watch::new(task);
+        watch.askers.insert(key.clone());
+        book.watches.insert(place.clone(), watch);
         (Arc::new(Mutex::new(book)), key, place)
     }
 
@@ -275,7 +296,7 @@ mod tests {
         let (book, key, place) = book(&["flags"]);
         let mut listed = BTreeMap::new();
         let mut event = |event| take(&place, config_map, &book, &mut listed, event);
-        assert_eq!(event(Event::Init), vec![key.clone()]);
+        assert_eq!(event(Event::Init), vec![]);
         event(Event::InitApply(map("flags", "1")));
         assert_eq!(
             answers(&lock(&book), &key, &[of("flags")])[&of("flags")],

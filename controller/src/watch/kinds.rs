@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bascule_core::{Deployment, Job, JobState, Record, ReplicaSet, Service, ServicePort, input::Input};
+use bascule_core::{Deployment, Job, JobState, Record, ReplicaSet, Service, ServiceForm, ServicePort, input::Input};
 use bascule_crds::{Track, names};
 use k8s_openapi::{
     api::{
@@ -87,6 +87,8 @@ struct ReplicaSetStatus {
     #[serde(deserialize_with = "lenient")]
     replicas: i32,
     #[serde(deserialize_with = "lenient")]
+    terminating_replicas: Option<i32>,
+    #[serde(deserialize_with = "lenient")]
     available_replicas: i32,
     #[serde(deserialize_with = "lenient")]
     observed_generation: i64,
@@ -168,6 +170,8 @@ struct ServiceSpec {
     selector: BTreeMap<String, String>,
     #[serde(deserialize_with = "lenient")]
     ports: Vec<ServicePort>,
+    #[serde(rename = "clusterIP", deserialize_with = "lenient")]
+    cluster_ip: String,
 }
 
 #[derive(kube::Resource, Clone, Debug, Deserialize)]
@@ -257,6 +261,7 @@ impl SlimReplicaSet {
             revision: label(meta, names::REVISION),
             wanted: self.spec.replicas.unwrap_or(1),
             replicas: self.status.replicas,
+            terminating: self.status.terminating_replicas,
             available: self.status.available_replicas,
             observed: self.status.observed_generation >= meta.generation.unwrap_or_default(),
             failure: self.status.conditions.iter().find(failed).map(|condition| condition.message.clone()),
@@ -286,7 +291,11 @@ impl SlimService {
             record,
             selector: self.spec.selector.clone(),
             ports: self.spec.ports.clone(),
-            external: self.spec.kind == "ExternalName",
+            form: match (self.spec.kind.as_str(), self.spec.cluster_ip.as_str()) {
+                ("ExternalName", _) => ServiceForm::External,
+                (_, "None") => ServiceForm::Headless,
+                _ => ServiceForm::Address,
+            },
             deleting: meta.deletion_timestamp.is_some(),
         }
     }

@@ -24,6 +24,31 @@ async fn a_parameter_that_is_written_is_a_release() {
     place.end().await;
 }
 
+/// Whoever writes the same value again, restarts or applies has not decided anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_a_person_has_left_does_not_come_back_by_a_touch_of_its_value() {
+    let mut place = Place::settled("aws-left").await;
+    place.put("shop/web:v2").await;
+    place.stage.is_settled_on("v2").await;
+    place.stage.operate("Rollback", "checkout errors").await;
+    let back = |it: &ReleaseStatus| stage::is_active(it, "v1") && it.candidate.is_none() && it.history.len() == 3;
+    let left = place.stage.until("users are back on v1", back).await;
+    for _ in 0..2 {
+        place.put("shop/web:v2").await;
+        place.read_again().await;
+        place.stage.controller.restart().await;
+        place.release().await;
+        place.read_again().await;
+        let status = place.stage.status("web").await;
+        assert_eq!((&status.active, &status.candidate, status.history.len()), (&left.active, &None, 3));
+        assert_eq!(stage::reason(&status, ConditionType::Ready), "RolledBack");
+    }
+    place.put("shop/web:v3").await;
+    let status = place.stage.until("v3 ends it", |it| stage::is_active(it, "v3") && it.candidate.is_none()).await;
+    assert!(status.hold.is_none() && status.history.iter().all(|it| it.number <= 3 || it.version == "v3"));
+    place.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_writes_in_a_row_few_are_released_and_the_last_one_wins() {
     let place = Place::settled("aws-burst").await;

@@ -105,7 +105,7 @@ impl Walk {
             record: None,
             selector: [(names::RELEASE.to_owned(), self.release.name.clone())].into(),
             ports: vec![ServicePort { name: None, port: 80, target_port: None, protocol: None, app_protocol: None }],
-            external: false,
+            form: bascule_core::ServiceForm::default(),
             deleting: false,
         };
         self.services.insert(name.into(), service);
@@ -356,6 +356,7 @@ impl Walk {
             revision: deployment.revision.clone(),
             wanted: deployment.replicas,
             replicas: deployment.replicas,
+            terminating: Some(0),
             available: if self.never_ready { 0 } else { deployment.replicas },
             observed: true,
             failure: None,

@@ -2,8 +2,9 @@
 //!
 //! In: the server's own history, and what faults make the judges allow for: a decision may be as old as its news were late. Out: violations,
 //! each with the invariant that it breaks. A room for each concern: `proof` (what was once fully ready), `traffic` (S1, S2, S5),
-//! `workloads` (S3, S4), `requests` (S5, S8), `memory` (S6), `status` (what it claims, at each write), `rest` (the end: liveness, truth of the status).
+//! `workloads` (S3, S4), `requests` (S5, S8), `memory` (S6), `proved` (S1, S7), `held` (a person's word), `status` (what it claims, at each write), `rest` (the end: liveness, truth of the status).
 
+mod held;
 mod memory;
 mod proof;
 mod proved;
@@ -44,6 +45,7 @@ pub struct Oracle {
     owed: BTreeMap<(String, String), (Value, SignedDuration)>,
     /// Jobs that must not run again.
     hooks: proved::Hooks,
+    held: held::Held,
     /// When the spec of a Release asked for no pods of some workload last.
     none_wanted: BTreeMap<(String, String), SignedDuration>,
     /// Commits of a controller, Events and leases not counted.
@@ -65,6 +67,7 @@ impl Default for Oracle {
             bad_since: BTreeMap::new(),
             owed: BTreeMap::new(),
             hooks: proved::Hooks::default(),
+            held: held::Held::default(),
             none_wanted: BTreeMap::new(),
             writes: 0,
             idle_writes: 0,
@@ -134,6 +137,7 @@ impl Oracle {
             _ => {}
         }
         proved::judge(self, change, api, at, by_us);
+        held::judge(self, change, at, by_us);
         self.watch_debts(change, at);
         self.watch_users(change, api, at);
     }

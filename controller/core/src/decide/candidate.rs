@@ -182,7 +182,7 @@ impl Decision<'_> {
             Some(_) => return,
             None => {}
         }
-        if !committed && services.are_complete() && self.superseded(candidate, &services.seen) {
+        if !committed && services.are_complete() && (self.superseded(candidate, &services.seen) || self.yields(candidate)) {
             return;
         }
         if !self.prepared(candidate) {
@@ -399,6 +399,19 @@ impl Decision<'_> {
         }
         self.forsake(candidate);
         let message = format!("{} ({}) makes way for {}", candidate.version, candidate.revision, wanted.version);
+        self.record_notes.insert(0, note(NoteKind::Superseded, message));
+        true
+    }
+
+    /// Held while what cannot run twice has ended for it: users do not wait for a person. It starts anew when the hold is over.
+    fn yields(&mut self, candidate: &Candidate) -> bool {
+        let Some((_, why)) = self.paused().filter(|_| self.ends_others(candidate)) else { return false };
+        self.forsake(candidate);
+        self.next.candidate = None;
+        self.must_record = true;
+        let back = self.stored.active.as_ref().map_or("the version before", |active| &active.version);
+        let message =
+            format!("{} ({}) makes way for {back}, which had ended for it: {why}", candidate.version, candidate.revision);
         self.record_notes.insert(0, note(NoteKind::Superseded, message));
         true
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     gate::{Ask, Door, HttpAsk, Port, Probe, ProbeId, PrometheusAsk, Samples, Target, Verdict, WebhookAsk},
     mutant::{self, Mutant},
-    observed::{Claim, ServicePort, Sight},
+    observed::{Claim, ServiceForm, ServicePort, Sight},
     plan::NoteKind,
     revision::{short_hash, variables_of},
     variables::{Variables, substitute_text},
@@ -387,7 +387,8 @@ impl Decision<'_> {
         };
         let number = u16::try_from(port.port).map_err(|_| format!("port {} of Service {name} is none", port.port))?;
         let through = match stage {
-            GateStage::AfterSwitch => Some(name.clone()),
+            // Without an address of its own there is nothing but its pods.
+            GateStage::AfterSwitch => (service.form != ServiceForm::Headless).then(|| name.clone()),
             GateStage::BeforeSwitch => spec.preview.then(|| names::preview(name)),
         };
         if let Some(through) = through.filter(|_| http.each == Each::Any) {

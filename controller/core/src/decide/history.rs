@@ -4,7 +4,7 @@
 //! remembers it under a number. A person may return to any of them; from then on that one is wanted, whatever the spec says,
 //! until the spec asks for something else than what was left, or a person lifts the hold.
 
-use bascule_crds::{Candidate, Hold, Released, ReleasedOutcome, Return, Version, WorkloadRecord};
+use bascule_crds::{Candidate, GateStage, Hold, Released, ReleasedOutcome, Return, Step as Stage, Version, WorkloadRecord};
 
 use super::{Decision, note};
 use crate::{
@@ -51,8 +51,14 @@ impl Decision<'_> {
         let name = input::name(&self.observed.release.name, revision);
         match self.observed.inputs.get(revision) {
             None => {
-                self.reads.push(Read::Input { revision: revision.to_owned(), name: name.clone() });
-                Err(Blocked::Waiting(format!("ControllerRevision {name} is being read")))
+                let read = Read::Input { revision: revision.to_owned(), name: name.clone() };
+                let hidden =
+                    self.lasting_trouble(&read.target()).map(|why| format!("ControllerRevision {name} cannot be read: {why}"));
+                self.reads.push(read);
+                Err(match hidden {
+                    Some(why) => Blocked::Unresolved("Resolving", why),
+                    None => Blocked::Waiting(format!("ControllerRevision {name} is being read")),
+                })
             }
             Some(None) => Err(Blocked::Unresolved(
                 "RollbackBlocked",
@@ -171,7 +177,7 @@ impl Decision<'_> {
         let status = self.stored;
         let active = status.active.as_ref().map(|active| active.revision.as_str());
         let goal = if let Some(named) = named {
-            self.named(named).ok_or_else(|| {
+            self.named(named)?.ok_or_else(|| {
                 let known = |it: &Released| format!("{} ({}, {})", it.number, it.version, it.revision);
                 let known: Vec<_> = status.history.iter().map(known).collect();
                 let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
@@ -208,18 +214,28 @@ impl Decision<'_> {
         ))
     }
 
-    fn named(&self, named: &str) -> Option<Goal> {
+    /// An error: it may mean more than one, and a guess could take users to the wrong one.
+    fn named(&self, named: &str) -> Result<Option<Goal>, String> {
         let status = self.stored;
         let of = |it: &Released| Goal { revision: it.revision.clone(), version: it.version.clone() };
         let history = || status.history.iter().rev();
         let version = |it: &Version| Goal { revision: it.revision.clone(), version: it.version.clone() };
         let versions = || status.active.iter().chain(&status.previous);
-        history()
-            .find(|it| it.revision == named)
-            .or_else(|| history().find(|it| it.number.to_string() == named))
-            .or_else(|| history().find(|it| it.version == named))
-            .map(of)
-            .or_else(|| versions().find(|it| it.revision == named || it.version == named).map(version))
+        if let Some(exactly) = history().find(|it| it.revision == named) {
+            return Ok(Some(of(exactly)));
+        }
+        let numbered = history().find(|it| it.number.to_string() == named).map(of);
+        let called = history().find(|it| it.version == named).map(of);
+        if let (Some(numbered), Some(called)) = (&numbered, &called)
+            && numbered.revision != called.revision
+        {
+            return Err(format!(
+                "{named} is the number of {} ({}) and the version of {}: name the revision",
+                numbered.version, numbered.revision, called.revision
+            ));
+        }
+        let by_version = || versions().find(|it| it.revision == named || it.version == named).map(version);
+        Ok(numbered.or(called).or_else(by_version))
     }
 
     /// Code that old does not understand what a migration has made since.
@@ -227,7 +243,11 @@ impl Decision<'_> {
         let floor = self.observed.release.spec.rollback.floor.as_deref().filter(|floor| !floor.is_empty())?;
         // The age of code is that of its first release.
         let first = |revision: &str| self.stored.history.iter().filter(|it| it.revision == revision).map(|it| it.number).min();
-        let Some(lowest) = self.named(floor).and_then(|it| first(&it.revision)) else {
+        let lowest = match self.named(floor) {
+            Ok(named) => named.and_then(|it| first(&it.revision)),
+            Err(why) => return Some(format!("rollback.floor: {why}")),
+        };
+        let Some(lowest) = lowest else {
             return Some(format!("rollback.floor is {floor}, which is not in the history, so nobody knows what is older"));
         };
         match first(&goal.revision) {
@@ -286,6 +306,21 @@ impl Decision<'_> {
         self.record_notes.push(note(NoteKind::Started, message));
         self.next.candidate = Some(candidate);
         self.must_record = true;
+    }
+
+    /// It was rejected and has kept the traffic, for want of a better one; a person wants it after all. It is watched once more, as if it
+    /// had just been switched to, and settles as any other does.
+    pub(super) fn watch_again(&mut self, version: &Version) {
+        let candidate = Candidate {
+            workloads: version.workloads.clone(),
+            step: Stage::Baking,
+            summary: Candidate::summarise(&version.version, Stage::Baking),
+            prepared_at: Some(self.now),
+            switched_at: Some(self.now),
+            ..Candidate::new(&version.revision, &version.version, version.track, version.artifacts.clone(), self.now)
+        };
+        self.next.candidate = Some(candidate.clone());
+        self.begin_gates(&candidate, GateStage::AfterSwitch);
     }
 
     /// How a candidate comes back, if a person asked for it.

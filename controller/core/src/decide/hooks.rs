@@ -10,6 +10,7 @@ use super::{
     note,
 };
 use crate::{
+    mutant::{self, Mutant},
     observed::{JobState, Sight},
     plan::{NoteKind, Read},
 };
@@ -94,6 +95,9 @@ impl Decision<'_> {
         }
         for hook in self.hooks(candidate) {
             let Some(record) = self.next.hooks.iter().find(|record| record.is(&candidate.revision, &hook.name)).cloned() else {
+                if self.rests(|version| format!("hook {} of {version} does not begin", hook.name), candidate) {
+                    return false;
+                }
                 self.intend(&candidate.revision, &hook.name);
                 return false;
             };
@@ -110,6 +114,9 @@ impl Decision<'_> {
                 }
             }
         }
+        if self.rests(|version| format!("the hooks of {version} are done, and its pods do not start"), candidate) {
+            return false;
+        }
         if let Some(next) = &mut self.next.candidate {
             next.step = Stage::Starting;
             next.summary = Candidate::summarise(&next.version, Stage::Starting);
@@ -118,6 +125,14 @@ impl Decision<'_> {
         }
         self.must_record = true;
         false
+    }
+
+    /// A person holds it: what runs goes on, and nothing more begins.
+    fn rests(&mut self, what: impl FnOnce(&str) -> String, candidate: &Candidate) -> bool {
+        let Some((reason, why)) = self.paused().filter(|_| !mutant::is(Mutant::IgnoreHold)) else { return false };
+        self.preparing(String::new());
+        self.wait(reason, format!("{why}: {}", what(&candidate.version)));
+        true
     }
 
     /// True when it is done.
@@ -132,7 +147,7 @@ impl Decision<'_> {
             since: record.at,
             record: record.job.as_ref(),
         };
-        if record.job.is_none() && self.another_runs(candidate, &wanted) {
+        if record.job.is_none() && (self.waits(candidate, &wanted) || self.another_runs(candidate, &wanted)) {
             return false;
         }
         match self.run(candidate, &wanted) {
@@ -160,6 +175,13 @@ impl Decision<'_> {
         false
     }
 
+    /// It was to begin, has not been seen to, and is not to begin any more.
+    fn waits(&mut self, candidate: &Candidate, wanted: &Wanted<'_>) -> bool {
+        let own = self.job_name(candidate, wanted);
+        let begun = self.observed.jobs.known().is_none_or(|jobs| jobs.contains_key(&own));
+        !begun && self.rests(|version| format!("hook {} of {version} does not begin", wanted.name), candidate)
+    }
+
     /// A hook of a version that has made way still runs, or may do so: two migrations at once are what hooks are there to prevent.
     fn another_runs(&mut self, candidate: &Candidate, wanted: &Wanted<'_>) -> bool {
         let Sight::Known(jobs) = &self.observed.jobs else { return false };
@@ -176,9 +198,11 @@ impl Decision<'_> {
             begun.map(|record| self.name_of_job(&record.revision, &field(&record.name), &record.run.to_string(), &record.name));
         let unseen = |job: &String| *job != own && !jobs.contains_key(job) && !self.observed.absent.contains(job);
         let unseen: Vec<_> = begun.filter(unseen).map(|job| Read::Job { job }).collect();
-        self.quiet |= !unseen.is_empty();
-        self.reads.extend(unseen.iter().cloned());
-        !unseen.is_empty()
+        let waits = !unseen.is_empty();
+        for read in unseen {
+            self.read_first(read);
+        }
+        waits
     }
 
     fn remember(

@@ -97,8 +97,7 @@ impl Decision<'_> {
         if self.observed.troubles.iter().any(|trouble| trouble.target == read.target()) {
             return Some(String::new());
         }
-        self.reads.push(read);
-        self.quiet = true;
+        self.read_first(read);
         None
     }
 
@@ -136,8 +135,7 @@ impl Decision<'_> {
     fn create(&mut self, candidate: &Candidate, wanted: &Wanted<'_>, name: String) -> Outcome {
         if wanted.record.is_some() && !self.observed.absent.contains(&name) {
             // What a watch does not show may be there all the same.
-            self.reads.push(Read::Job { job: name });
-            self.quiet = true;
+            self.read_first(Read::Job { job: name });
             return Outcome::Pending;
         }
         if wanted.record.is_some() && !mutant::is(Mutant::RunAgain) {

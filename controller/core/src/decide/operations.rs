@@ -128,8 +128,10 @@ impl Decision<'_> {
             operation.name.clone(),
             OperationOutcome::Done,
             format!(
-                "{} ({}) is wanted now, until something else than what was left is asked for, or Resume",
-                goal.version, goal.revision
+                "{} ({}) is wanted now, until something else than what was left is asked for, or Resume: {}",
+                goal.version,
+                goal.revision,
+                asked(operation)
             ),
         );
     }
@@ -164,7 +166,7 @@ impl Decision<'_> {
             operation.uid.clone(),
             operation.name.clone(),
             OperationOutcome::Done,
-            "nothing new starts until Resume".into(),
+            format!("nothing new starts until Resume: {}", asked(operation)),
         );
     }
 
@@ -182,12 +184,13 @@ impl Decision<'_> {
             operation.uid.clone(),
             operation.name.clone(),
             OperationOutcome::Done,
-            "what the spec asks for is wanted again".into(),
+            format!("what the spec asks for is wanted again: {}", asked(operation)),
         );
     }
 
     fn hear_retry(&mut self, operation: &OperationView) {
         let wanted = self.wanted.as_ref().ok().map(|wanted| wanted.revision.to_string());
+        let wanted_is = wanted.is_some() && operation.spec.revision.as_ref().is_none_or(|named| Some(named) == wanted.as_ref());
         let Some(revision) = operation.spec.revision.clone().or(wanted) else {
             return self
                 .wait("Resolving", format!("Operation {} waits until it is known which revision is wanted", operation.name));
@@ -197,6 +200,10 @@ impl Decision<'_> {
         }
         self.next.rejected.retain(|rejection| rejection.revision != revision);
         self.retry_hooks(&revision);
+        let active = self.stored.active.as_ref().filter(|active| active.revision == revision);
+        if let Some(active) = active.filter(|_| wanted_is && self.stored.candidate.is_none()) {
+            self.watch_again(active);
+        }
         if self.next.hold.as_ref().is_some_and(|hold| hold.left.as_ref() == Some(&revision)) {
             self.next.hold = None;
         }
@@ -205,7 +212,7 @@ impl Decision<'_> {
             operation.uid.clone(),
             operation.name.clone(),
             OperationOutcome::Done,
-            format!("{revision} may be tried again"),
+            format!("{revision} may be tried again: {}", asked(operation)),
         );
     }
 
@@ -237,9 +244,9 @@ impl Decision<'_> {
             }
         }
         let names = names.join(", ");
-        self.record_notes
-            .push(note(NoteKind::Operated, format!("{names} is followed although it is older: {}", asked(operation))));
-        self.record(operation.uid.clone(), operation.name.clone(), OperationOutcome::Done, format!("{names} is followed"));
+        let message = format!("{names} is followed although it is older: {}", asked(operation));
+        self.record_notes.push(note(NoteKind::Operated, message.clone()));
+        self.record(operation.uid.clone(), operation.name.clone(), OperationOutcome::Done, message);
     }
 
     fn refuse(&mut self, operation: &OperationView, why: String) {

@@ -66,10 +66,7 @@ impl Decision<'_> {
                 self.tidy.push(Step::Preview { service: name, body: body::preview(release, service, track, None) });
             }
             Some(Sight::Unknown(_)) | None => {
-                let read = Read::Service(name);
-                // The answer is there in a moment, unless looking failed; to say something else meanwhile would be two writes.
-                self.quiet |= self.observed.troubles.iter().all(|trouble| trouble.target != read.target());
-                self.reads.push(read);
+                self.read_first(Read::Service(name));
             }
         }
     }

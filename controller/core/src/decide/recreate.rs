@@ -6,7 +6,13 @@
 use bascule_crds::{Candidate, Step as Stage, Track, WorkloadStrategyType};
 
 use super::{Decision, later, workloads::of};
-use crate::{input::Needs, observed::ReplicaSet, plan::Read, revision::Rendered};
+use crate::{
+    input::Needs,
+    mutant::{self, Mutant},
+    observed::ReplicaSet,
+    plan::Read,
+    revision::Rendered,
+};
 
 impl Decision<'_> {
     /// A volume that only one node can write cannot be in two tracks; pods of the new version would wait for it for ever.
@@ -15,8 +21,7 @@ impl Decision<'_> {
             for claim in Needs::of([&workload.template]).volumes {
                 match self.observed.volumes.get(&claim) {
                     None => {
-                        self.reads.push(Read::Volume { claim });
-                        self.quiet = true;
+                        self.read_first(Read::Volume { claim });
                         return false;
                     }
                     Some(Some(modes)) if !modes.iter().any(|mode| mode.ends_with("Many")) => {
@@ -35,7 +40,22 @@ impl Decision<'_> {
                 }
             }
         }
-        true
+        self.sees_ends(wanted)
+    }
+
+    /// Before anything ends: that a pod which was told to end still runs must be seen, or two of them may run at once.
+    fn sees_ends(&mut self, wanted: &Rendered) -> bool {
+        let sets = self.observed.replica_sets.known().into_iter().flatten();
+        let blind = |set: &&ReplicaSet| set.observed && set.replicas > 0 && set.terminating.is_none();
+        let mut recreated = wanted.workloads.iter().map(|workload| &workload.name).filter(|name| self.recreates(name));
+        let unseen = sets.filter(blind).map(|set| &set.workload).collect::<Vec<_>>();
+        let Some(workload) = recreated.find(|name| unseen.contains(name)) else { return true };
+        let message = format!(
+            "spec.workloads[{workload}].strategy.type: Recreate must see when the last pod has ended, and this cluster does not say so: it \
+             takes Kubernetes 1.35, or the feature gate DeploymentReplicaSetTerminatingReplicas before it"
+        );
+        self.stall("RecreateNotPossible", message);
+        false
     }
 
     /// Its pods cannot run beside those of another version.
@@ -44,11 +64,12 @@ impl Decision<'_> {
         spec.is_some_and(|it| it.strategy.kind == WorkloadStrategyType::Recreate)
     }
 
-    /// Pods of this workload are still there, or may be.
+    /// Pods of this workload are still there, or may be; also such as are ending, which have their volume as long as they run.
     pub(super) fn lingers(&self, track: Track, workload: &str) -> bool {
         let scaled = self.deployment(track, workload).is_some_and(|deployment| deployment.replicas > 0);
-        let runs =
-            |sets: &Vec<ReplicaSet>| of(sets, track, workload).any(|set| set.wanted > 0 || set.replicas > 0 || !set.observed);
+        let ends = |set: &ReplicaSet| set.terminating.unwrap_or(0) > 0 && !mutant::is(Mutant::EndingIsEnded);
+        let is_there = |set: &ReplicaSet| set.wanted > 0 || set.replicas > 0 || ends(set) || !set.observed;
+        let runs = |sets: &Vec<ReplicaSet>| of(sets, track, workload).any(is_there);
         scaled || self.observed.replica_sets.known().is_none_or(runs)
     }
 
@@ -61,6 +82,13 @@ impl Decision<'_> {
             self.scale(&deployment, 0);
         }
         true
+    }
+
+    /// What cannot run twice ends for this candidate: then it is this one or nobody.
+    pub(super) fn ends_others(&self, candidate: &Candidate) -> bool {
+        let Some(active) = self.stored.active.as_ref().filter(|_| candidate.step != Stage::Preparing) else { return false };
+        let has = |name: &String| active.workloads.iter().any(|record| record.name == *name);
+        candidate.workloads.iter().any(|record| self.recreates(&record.name) && has(&record.name))
     }
 
     /// It has ended on this track for the sake of the candidate.

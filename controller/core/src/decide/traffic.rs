@@ -8,7 +8,7 @@ use bascule_crds::{Track, names};
 use super::{Decision, note};
 use crate::{
     mutant::{self, Mutant},
-    observed::{Service, Sight},
+    observed::{Service, ServiceForm, Sight},
     plan::{NoteKind, Read, ServiceWrite, Step},
 };
 
@@ -147,12 +147,10 @@ impl<'a> Decision<'a> {
 
     /// Looks, and says nothing yet: the answer is there in a moment. Only when looking failed, the reason is said.
     fn unseen(&mut self, read: Read, why: String) {
-        if self.observed.troubles.iter().any(|trouble| trouble.lasting && trouble.target == read.target()) {
+        if self.lasting_trouble(&read.target()).is_some() {
             self.wait("ServiceUnknown", why);
-        } else {
-            self.quiet = true;
         }
-        self.reads.push(read);
+        self.read_first(read);
     }
 
     /// Moves every Service that is not at the target. True when all are there.
@@ -241,7 +239,7 @@ fn unusable(service: &Service, release: &str) -> Option<String> {
     if service.preview_of.is_some() {
         return Some(format!("Service {name} is the preview of another Service: name another one"));
     }
-    if service.external {
+    if service.form == ServiceForm::External {
         return Some(format!("Service {name} is of type ExternalName and selects no pods: name a Service with a selector"));
     }
     service.base_selector().is_empty().then(|| {

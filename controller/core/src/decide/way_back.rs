@@ -51,8 +51,10 @@ impl Decision<'_> {
         let seen = self.observed.way_back.as_ref().filter(|seen| seen.revision == goal.revision).cloned();
         let due = match &seen {
             Some(seen) => later(seen.at, self.policy.look_back),
-            // Another process has said it.
-            None if told.is_some_and(|told| told.contains(&goal.revision)) => later(self.observed.since, self.turn()),
+            // Another process has said it, or nobody ever has, about a version that has been there for long.
+            None if told.is_some_and(|told| told.contains(&goal.revision)) || self.is_old() => {
+                later(self.observed.since, self.turn())
+            }
             None => self.now,
         };
         if self.now >= due {
@@ -61,6 +63,11 @@ impl Decision<'_> {
         }
         self.look_at(due);
         seen.map(|seen| word(goal, &seen))
+    }
+
+    fn is_old(&self) -> bool {
+        let active = self.stored.active.as_ref().filter(|_| self.stored.candidate.is_none());
+        active.is_some_and(|active| later(active.since, self.policy.look_back) <= self.observed.since)
     }
 
     /// Its place within the time between two looks: the same in every process.

@@ -1,6 +1,9 @@
 //! What a candidate must pass before it gets the traffic, and while it has it.
 
-use bascule_core::gate::Verdict;
+use bascule_core::{
+    ServiceForm,
+    gate::{Ask, Target, Verdict},
+};
 use bascule_crds::{GateState, RejectReason, Step as Stage, Track};
 use serde_json::{Value, json};
 
@@ -226,4 +229,17 @@ fn a_hold_stops_the_clock_of_a_gate() {
     world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
     world.pass(10);
     assert_eq!(world.selected("web"), Some("green"));
+}
+
+/// A name for the addresses of its pods has no address to ask.
+#[test]
+fn after_the_switch_the_pods_behind_a_headless_service_are_asked() {
+    let mut world = settled("v1");
+    world.services.get_mut("web").unwrap().form = ServiceForm::Headless;
+    world.apply_spec(gated("v2", &[], &[http("smoke")]));
+    world.pass(5);
+    assert_eq!(world.candidate(), Some(("v2", Stage::Baking)));
+    let plan = world.plan();
+    let Ask::Http(ask) = &plan.probes[0].ask else { panic!("{plan:?}") };
+    assert!(matches!(&ask.to, Target::Pods { labels, .. } if labels["bascule.dev/track"] == "green"), "{ask:?}");
 }

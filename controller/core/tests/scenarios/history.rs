@@ -1,6 +1,6 @@
 //! What was released is remembered, and a person may return to it: at once while it is warm, as a release when it is not.
 
-use bascule_crds::{RejectReason, ReleasedOutcome, Step as Stage, Track};
+use bascule_crds::{ConditionStatus, ConditionType, RejectReason, ReleasedOutcome, Step as Stage, Track};
 use serde_json::json;
 
 use crate::{
@@ -206,6 +206,96 @@ fn while_it_is_held_nothing_new_starts() {
     world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
     world.pass(60);
     assert_eq!(world.active(), Some(("v2", Track::Green)));
+}
+
+#[test]
+fn a_number_that_is_also_a_version_is_not_guessed_at() {
+    let mut world = settled("3");
+    for tag in ["2", "1"] {
+        world.apply_spec(spec(tag, 3));
+        world.pass(120);
+    }
+    let before = world.release.status.history[0].revision.clone();
+    rollback(&mut world, Some("3"));
+    world.run();
+    let message = answer(&world);
+    assert!(message.starts_with("3 is the number of 1 (") && message.ends_with(": name the revision"), "{message}");
+    // The second of three is number 2 and version 2.
+    rollback(&mut world, Some("2"));
+    world.pass(120);
+    assert_eq!(world.active().map(|it| it.0), Some("2"));
+    rollback(&mut world, Some(&before));
+    world.pass(120);
+    assert_eq!(world.active().map(|it| it.0), Some("3"));
+}
+
+#[test]
+fn a_floor_that_may_mean_two_blocks() {
+    let mut world = settled("3");
+    for tag in ["2", "1"] {
+        world.apply_spec(with(tag, &[("/rollback", json!({"floor": "3"}))]));
+        world.pass(120);
+    }
+    rollback(&mut world, Some("2"));
+    world.run();
+    let message = answer(&world);
+    assert!(message.starts_with("RollbackBlocked: rollback.floor: 3 is the number of 1 ("), "{message}");
+}
+
+#[test]
+fn who_did_it_and_why_is_in_the_record() {
+    let mut world = three();
+    rollback(&mut world, None);
+    world.pass(120);
+    assert!(answer(&world).ends_with(": Rollback by ada: checkout errors"), "{}", answer(&world));
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "eve", "note": "mended"}));
+    world.pass(60);
+    assert!(answer(&world).ends_with(": Resume by eve: mended"), "{}", answer(&world));
+    world.apply_spec(spec("v4--never", 3));
+    world.pass(120);
+    world.operate(&json!({"release": "web", "type": "Retry", "by": "eve", "note": "node was full"}));
+    world.run();
+    assert!(answer(&world).ends_with(" may be tried again: Retry by eve: node was full"), "{}", answer(&world));
+}
+
+#[test]
+fn what_is_stored_and_cannot_be_read_is_said() {
+    let mut world = three();
+    let revision = world.release.status.history[0].revision.clone();
+    world.unreadable.insert(format!("read/revision/{revision}"));
+    rollback(&mut world, Some("v1"));
+    world.pass(30);
+    let (_, reason, message) = world.ready();
+    assert_eq!(reason, "Resolving");
+    assert!(message.starts_with(&format!("ControllerRevision web-{revision} cannot be read: ")), "{message}");
+    world.unreadable.clear();
+    world.pass(120);
+    assert_eq!(world.active().map(|it| it.0), Some("v1"));
+}
+
+fn readiness(world: &World) -> (ConditionStatus, &str, &str) {
+    let condition = world.release.status.condition(ConditionType::RollbackReady).unwrap();
+    (condition.status, &condition.reason, &condition.message)
+}
+
+#[test]
+fn that_the_way_back_lacks_something_is_known_before_it_is_needed() {
+    let mut world = three();
+    assert_eq!(readiness(&world).1, "Complete");
+    world.lacks = vec!["Secret db is gone".to_owned()];
+    world.pass(22_000);
+    let (status, reason, message) = readiness(&world);
+    assert_eq!((status, reason), (ConditionStatus::False, "SomethingIsGone"));
+    assert!(message.starts_with("v2 (") && message.ends_with("cannot be returned to as it was: Secret db is gone"), "{message}");
+    world.lacks.clear();
+    world.not_shown = vec!["Secret db: denied".to_owned()];
+    world.pass(22_000);
+    let (status, reason, message) = readiness(&world);
+    assert_eq!((status, reason), (ConditionStatus::Unknown, "NotAllSeen"));
+    assert!(message.ends_with("may be returned to; not looked at: Secret db: denied"), "{message}");
+    world.not_shown.clear();
+    world.pass(22_000);
+    assert_eq!(readiness(&world).1, "Complete");
 }
 
 #[test]

@@ -120,6 +120,40 @@ fn a_hook_that_hangs_is_over_at_its_timeout() {
 }
 
 #[test]
+fn held_between_two_hooks_the_first_ends_and_the_second_does_not_begin() {
+    let mut world = settled("v1");
+    world.apply_spec(hooked("v2", &[hook("backup", "r/backup--slow5"), hook("migrate", "r/migrate--slow5")]));
+    world.run();
+    world.operate(&json!({"release": "web", "type": "Hold", "by": "ada", "note": "incident"}));
+    world.pass(300);
+    assert_eq!(jobs(&world), ["r/backup--slow5"]);
+    assert_eq!(world.release.status.hooks[0].state, HookState::Done);
+    assert_eq!(world.ready(), (false, "Held", "held by ada, incident: hook migrate of v2 does not begin"));
+    world.restart();
+    world.pass(60);
+    assert_eq!(runs(&world), 1);
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
+    world.pass(60);
+    assert_eq!((world.active(), runs(&world)), (Some(("v2", Track::Green)), 2));
+}
+
+#[test]
+fn suspended_during_the_last_hook_no_pod_starts() {
+    let mut world = settled("v1");
+    let hooks = [hook("migrate", "r/migrate--slow5")];
+    world.apply_spec(hooked("v2", &hooks));
+    world.run();
+    world.apply_spec(with("v2", &[("/hooks", json!({"beforeStart": hooks})), ("/suspend", json!(true))]));
+    world.pass(300);
+    assert_eq!(world.candidate(), Some(("v2", Stage::Preparing)));
+    assert_eq!(world.ready(), (false, "Suspended", "suspended: the hooks of v2 are done, and its pods do not start"));
+    assert!(!world.deployments.contains_key("web-green"));
+    world.apply_spec(hooked("v2", &hooks));
+    world.pass(60);
+    assert_eq!((world.active(), runs(&world)), (Some(("v2", Track::Green)), 1));
+}
+
+#[test]
 fn the_time_of_the_hooks_is_not_the_time_of_the_pods() {
     let mut world = settled("v1");
     let mut hooks = hook("migrate", "r/migrate--slow100");

@@ -94,6 +94,26 @@ fn the_first_version_has_no_way_back() {
 }
 
 #[test]
+fn a_first_version_that_a_person_keeps_is_watched_again_and_then_remembered() {
+    let mut world = World::new(spec("v1", 3));
+    world.pass(5);
+    let revision = world.release.status.candidate.as_ref().unwrap().revision.clone();
+    world.killed.insert(revision);
+    world.pass(120);
+    assert_eq!((world.ready().1, world.release.status.history.len()), ("Rejected", 0));
+    world.revive();
+    world.operate(&json!({"release": "web", "type": "Retry", "by": "ada", "note": "mended outside"}));
+    world.run();
+    assert_eq!(world.candidate().map(|it| it.1), Some(Stage::Baking));
+    world.pass(120);
+    assert!(world.ready().0, "{:?}", world.ready());
+    assert_eq!(world.release.status.history[0].version, "v1");
+    world.apply_spec(spec("v2", 3));
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
+}
+
+#[test]
 fn abort_before_the_switch_leaves_traffic_alone() {
     let mut world = settled("v1");
     world.apply_spec(spec("v2--never", 3));

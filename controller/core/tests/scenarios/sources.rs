@@ -57,6 +57,33 @@ pub(crate) fn environment(value: Value) -> Claim {
 }
 
 #[test]
+fn a_version_that_was_left_stays_away_however_often_its_value_is_written_again() {
+    let mut world = followed();
+    put(&mut world, "r.example/web:v2");
+    world.pass(120);
+    world.operate(&json!({"release": "web", "type": "Rollback", "by": "ada"}));
+    world.pass(120);
+    let held = |world: &World, what: &str| {
+        assert_eq!((world.active(), ready(world)), (Some(("v1", Track::Blue)), (false, "RolledBack")), "{what}");
+    };
+    held(&world, "at first");
+    for _ in 0..3 {
+        put(&mut world, "r.example/web:v2");
+        world.pass(120);
+        held(&world, "the same value, as another version of the parameter");
+        world.restart();
+        world.pass(3600);
+        held(&world, "a new process, which reads everything anew");
+        world.apply_spec(pointed(&[]));
+        world.pass(120);
+        held(&world, "the same spec, applied again");
+    }
+    put(&mut world, "r.example/web:v3");
+    world.pass(120);
+    assert_eq!((world.active(), ready(&world).0), (Some(("v3", Track::Green)), true));
+}
+
+#[test]
 fn a_parameter_that_is_written_is_a_release() {
     let mut world = followed();
     put(&mut world, "r.example/web:v2");

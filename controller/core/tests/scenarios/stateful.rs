@@ -1,11 +1,12 @@
 //! What cannot run twice at the same time.
 
 use bascule_crds::{RejectReason, Track};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
     settled, with,
-    world::{World, spec_of},
+    world::{World, spec, spec_of},
 };
 
 fn stateful(tag: &str, strategy: Option<&str>) -> bascule_crds::ReleaseSpec {
@@ -46,7 +47,8 @@ fn one_that_many_can_have_is_no_hindrance() {
 
 /// Never a pod of both at the same time.
 fn alone(world: &World) {
-    let pods = |track| world.sets.values().filter(|set| set.view.track == Some(track)).map(|set| set.view.replicas).sum::<i32>();
+    let of = |track| world.sets.values().filter(move |set| set.view.track == Some(track));
+    let pods = |track| of(track).map(|set| set.view.replicas + set.view.terminating.unwrap_or(0)).sum::<i32>();
     assert!(pods(Track::Blue) == 0 || pods(Track::Green) == 0);
 }
 
@@ -88,4 +90,65 @@ fn a_recreated_version_that_goes_bad_gives_its_place_back() {
     assert_eq!((world.active(), world.selected("web")), (Some(("v1", Track::Blue)), Some("blue")));
     assert_eq!((world.replicas("web-blue"), world.replicas("web-green")), (3, 0));
     assert_eq!(world.release.status.rejected[0].reason, RejectReason::BakeFailed);
+}
+
+#[test]
+fn a_pod_that_is_slow_to_end_is_waited_for_in_both_directions() {
+    let mut world = with_volume("ReadWriteOnce");
+    world.pods_end_in = Some(SignedDuration::from_secs(20));
+    world.apply_spec(stateful("v2--dies10", Some("Recreate")));
+    pass(&mut world, 19);
+    assert!(!world.deployments.contains_key("web-green"), "{:?}", world.writes);
+    pass(&mut world, 5);
+    assert_eq!(world.active(), Some(("v2--dies10", Track::Green)));
+    pass(&mut world, 20);
+    assert_eq!((world.selected("web"), world.replicas("web-blue")), (Some("blue"), 0), "traffic is back, the pods still wait");
+    pass(&mut world, 60);
+    assert_eq!((world.active(), world.replicas("web-blue"), world.replicas("web-green")), (Some(("v1", Track::Blue)), 3, 0));
+}
+
+#[test]
+fn a_cluster_that_does_not_say_when_pods_have_ended_is_told_so_before_anything_ends() {
+    let mut world = World::new(spec("v1", 3));
+    world.pods_end_in = None;
+    world.pass(120);
+    world.writes.clear();
+    world.volumes.insert("data".into(), vec!["ReadWriteOnce".to_owned()]);
+    world.apply_spec(stateful("v2", Some("Recreate")));
+    world.pass(30);
+    let (_, reason, message) = world.ready();
+    assert_eq!(reason, "RecreateNotPossible");
+    assert!(message.starts_with("spec.workloads[web].strategy.type: ") && message.contains("Kubernetes 1.35"), "{message}");
+    assert_eq!((world.active(), world.replicas("web-blue")), (Some(("v1", Track::Blue)), 3));
+    assert!(!world.writes.contains(&"scale web-blue 0".to_owned()));
+}
+
+#[test]
+fn held_in_the_gap_users_get_the_old_version_back_and_do_not_wait_for_a_person() {
+    let mut world = with_volume("ReadWriteOnce");
+    world.apply_spec(stateful("v2--slow30", Some("Recreate")));
+    pass(&mut world, 10);
+    assert_eq!((world.replicas("web-blue"), world.replicas("web-green")), (0, 3));
+    world.operate(&json!({"release": "web", "type": "Hold", "by": "ada", "note": "incident"}));
+    pass(&mut world, 30);
+    assert_eq!((world.active(), world.candidate()), (Some(("v1", Track::Blue)), None));
+    assert_eq!((world.replicas("web-blue"), world.replicas("web-green")), (3, 0));
+    assert_eq!(world.ready(), (false, "Held", "held by ada, incident: v2--slow30 is not started"));
+    assert!(world.release.status.rejected.is_empty(), "it is nobody's fault");
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
+    pass(&mut world, 120);
+    assert_eq!(world.active(), Some(("v2--slow30", Track::Green)));
+}
+
+#[test]
+fn a_volume_that_cannot_be_looked_at_is_said() {
+    let mut world = with_volume("ReadWriteMany");
+    world.unreadable.insert("read/volume/data".into());
+    world.apply_spec(stateful("v2", None));
+    world.pass(30);
+    assert_eq!((world.active(), world.candidate()), (Some(("v1", Track::Blue)), None));
+    assert_eq!(world.ready(), (false, "Retrying", "read/volume/data cannot be read: denied"));
+    world.unreadable.clear();
+    world.pass(60);
+    assert_eq!(world.active(), Some(("v2", Track::Green)));
 }

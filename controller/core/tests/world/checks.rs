@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bascule_core::{Deployment, Note, NoteKind, Observed, Service, Step};
+use bascule_core::{Deployment, Note, NoteKind, Observed, Service, ServiceForm, Step};
 use bascule_crds::{ReleaseStatus, Step as Stage, Track, Version};
 use serde_json::Value;
 
@@ -258,7 +258,10 @@ impl World {
         let moved = place(next) != place(&stored);
         if let Some(active) = next.active.as_ref().filter(|_| moved && self.process.is_live()) {
             let recalled = notes.iter().any(|note| note.kind == NoteKind::Healed);
-            let ours = self.services.values().filter(|it| it.preview_of.is_none() && it.labelled && !it.external && !it.deleting);
+            let ours = self
+                .services
+                .values()
+                .filter(|it| it.preview_of.is_none() && it.labelled && it.form != ServiceForm::External && !it.deleting);
             // The very first version keeps what it has when it is given up: the rest of it never had any.
             let first = stored.active.is_none();
             let nowhere = |it: &Service| first && it.record.as_ref().is_none_or(|record| Track::parse(&record.track).is_none());

@@ -1,6 +1,6 @@
 //! What others do: the user, another controller, an administrator, a fault of the cluster.
 
-use bascule_core::{Check, Deployment, OperationView, Refusal};
+use bascule_core::{Check, Deployment, OperationView, Refusal, ServiceForm};
 use bascule_crds::{Operation, ReleaseSpec, ReleaseStatus, Track, names};
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ impl World {
                 it.labelled = false;
                 it.claimed_by = Some("other".into());
             }),
-            (Hand::External, _) => self.change_service(service, |it| it.external = true),
+            (Hand::External, _) => self.change_service(service, |it| it.form = ServiceForm::External),
             (Hand::NoSelector, _) => self.change_service(service, |it| it.selector.clear()),
             (Hand::OtherSelector, _) => self.change_service(service, |it| {
                 it.selector.insert("app".into(), "other".into());
@@ -250,14 +250,18 @@ impl World {
         self.services.retain(|name, service| !name.ends_with("-preview") || service.owner.is_some());
         for name in self.release.spec.services.clone().into_iter().map(|it| it.name) {
             let usable = |it: &bascule_core::Service| {
-                !it.external && it.claimed_by.is_none() && it.base_selector().get("app").is_some_and(|app| app == "web")
+                it.form != ServiceForm::External
+                    && it.claimed_by.is_none()
+                    && it.base_selector().get("app").is_some_and(|app| app == "web")
             };
             if !self.services.get(&name).is_some_and(usable) {
                 self.add_service(&name);
             }
         }
         // What no longer carries our label is nobody's; what carries it sends to pods of ours.
-        let selects = |it: &bascule_core::Service| !it.external && it.base_selector().get("app").is_some_and(|app| app == "web");
+        let selects = |it: &bascule_core::Service| {
+            it.form != ServiceForm::External && it.base_selector().get("app").is_some_and(|app| app == "web")
+        };
         self.services.retain(|_, it| it.claimed_by.is_none() && (!it.labelled || selects(it)));
     }
 

@@ -3,7 +3,7 @@
 //! In: an `Observed` and the plan for it. Out: the rules that it breaks. Written anew from the design's words, never from the core's
 //! functions. Never here: what is true; that is asked of the writes that land.
 
-use bascule_core::{Next, Observed, Plan, ReplicaSet, Service, Sight, Step};
+use bascule_core::{Next, Observed, Plan, ReplicaSet, Service, ServiceForm, Sight, Step};
 use bascule_crds::{Candidate, RejectReason, ReleaseStatus, Step as Stage, Track, Version};
 
 use super::{Rule, World};
@@ -194,7 +194,7 @@ pub fn traffic(observed: &Observed) -> impl Iterator<Item = &Service> {
     let listed = |service: &Service| spec.services.iter().any(|it| it.name == service.name);
     let usable = |service: &Service| {
         service.preview_of.is_none()
-            && !service.external
+            && service.form != ServiceForm::External
             && !service.base_selector().is_empty()
             && service.claimed_by.as_deref().is_none_or(|by| by == observed.release.name)
     };

@@ -63,6 +63,13 @@ pub struct World {
     pub revisions: BTreeMap<String, Value>,
     /// What gates measure, by their name; without an entry all is well.
     pub gauges: BTreeMap<String, bascule_core::gate::Verdict>,
+    /// What the version to return to lacks, and what of it nobody may look at.
+    pub lacks: Vec<String>,
+    pub not_shown: Vec<String>,
+    /// Reads that fail, by their target.
+    pub unreadable: BTreeSet<String>,
+    /// So long a pod takes to end. None: an older cluster, which does not say that one is ending.
+    pub pods_end_in: Option<SignedDuration>,
     /// So long a gate's first answer takes.
     pub latency: SignedDuration,
     /// Objects in S3 by key, and how often each was written.
@@ -74,7 +81,7 @@ pub struct World {
     /// The admission policy that puts the track into the selector.
     pub policy_installed: bool,
     /// Pods of these revisions are dead from now on.
-    killed: BTreeSet<String>,
+    pub killed: BTreeSet<String>,
 
     /// What the controller knows.
     pub process: Process,
@@ -141,6 +148,10 @@ impl World {
             configs_fail: false,
             revisions: BTreeMap::new(),
             gauges: BTreeMap::new(),
+            lacks: Vec::new(),
+            not_shown: Vec::new(),
+            unreadable: BTreeSet::new(),
+            pods_end_in: Some(SignedDuration::ZERO),
             latency: SignedDuration::ZERO,
             objects: BTreeMap::new(),
             nodes: bascule_core::Sight::Known(BTreeSet::from(["amd64".to_owned()])),
@@ -183,7 +194,7 @@ impl World {
             record: None,
             selector: [("app".to_owned(), "web".to_owned())].into(),
             ports: vec![ServicePort { name: None, port: 80, target_port: None, protocol: None, app_protocol: None }],
-            external: false,
+            form: bascule_core::ServiceForm::default(),
             deleting: false,
         };
         self.services.insert(name.into(), service);

@@ -46,6 +46,8 @@ pub struct Set {
     pub(super) owner: String,
     behaviour: Pods,
     made_at: Option<Timestamp>,
+    /// When the last pod that was told to end has done so.
+    ends_at: Option<Timestamp>,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
                     revision: label(names::REVISION),
                     wanted: 0,
                     replicas: 0,
+                    terminating: self.pods_end_in.map(|_| 0),
                     available: 0,
                     observed: true,
                     failure: None,
@@ -69,9 +72,11 @@ impl World {
                 owner: name.clone(),
                 behaviour: Pods::of(template),
                 made_at: None,
+                ends_at: None,
             });
             set.view.wanted = deployment.replicas;
-            set.view.replicas = if set.behaviour == Pods::Quota { 0 } else { deployment.replicas };
+            let replicas = if set.behaviour == Pods::Quota { 0 } else { deployment.replicas };
+            set.becomes(replicas, self.now + self.pods_end_in.unwrap_or_default());
             let dead = self.killed.contains(&set.view.revision);
             set.settle(self.now, dead);
             let new_is_ready = set.view.available >= deployment.replicas;
@@ -79,7 +84,7 @@ impl World {
                 // maxUnavailable 0: pods that serve stay until their successors do; pods that do not may go at once.
                 if new_is_ready || other.view.available == 0 {
                     other.view.wanted = 0;
-                    other.view.replicas = 0;
+                    other.becomes(0, self.now + self.pods_end_in.unwrap_or_default());
                 }
                 let dead = self.killed.contains(&other.view.revision);
                 other.settle(self.now, dead);
@@ -92,13 +97,27 @@ impl World {
 
     /// The next moment in which a pod becomes ready or dies by itself.
     pub fn next_change(&self) -> Option<Timestamp> {
-        self.sets.values().filter_map(Set::turns_at).filter(|at| *at > self.now).min()
+        self.sets.values().flat_map(|set| [set.turns_at(), set.ends_at]).flatten().filter(|at| *at > self.now).min()
     }
 }
 
 impl Set {
+    /// Fewer pods: those that are too many are ending until then.
+    fn becomes(&mut self, replicas: i32, ends_at: Timestamp) {
+        let ending = self.view.replicas - replicas;
+        if ending > 0 {
+            self.view.terminating = self.view.terminating.map(|before| before + ending);
+            self.ends_at = Some(ends_at);
+        }
+        self.view.replicas = replicas;
+    }
+
     fn settle(&mut self, now: Timestamp, dead: bool) {
         self.view.failure = None;
+        if self.ends_at.is_some_and(|end| now >= end) {
+            self.view.terminating = self.view.terminating.map(|_| 0);
+            self.ends_at = None;
+        }
         if self.view.wanted == 0 {
             self.made_at = None;
             self.view.available = 0;

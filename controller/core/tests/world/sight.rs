@@ -347,6 +347,12 @@ impl World {
 
     /// True: something was learnt.
     pub(super) fn read(&mut self, read: &Read) -> bool {
+        let target = read.target();
+        if self.unreadable.contains(&target) {
+            let retry_at = self.now + jiff::SignedDuration::from_secs(5);
+            self.process.trouble(&target, &format!("{target} cannot be read: denied"), retry_at);
+            return true;
+        }
         match read {
             Read::Service(name) => {
                 let found = self.services.get(name).cloned();
@@ -365,8 +371,9 @@ impl World {
                 self.process.pods = Some(PodReport { revision: revision.clone(), at: self.now, reasons: reasons.collect() });
             }
             Read::WayBack { revision, name } => {
-                let missing = if self.revisions.contains_key(name) { Vec::new() } else { vec![format!("{name} is gone")] };
-                let seen = WayBack { revision: revision.clone(), at: self.now, missing, unseen: Vec::new() };
+                let gone = (!self.revisions.contains_key(name)).then(|| format!("{name} is gone"));
+                let missing = gone.into_iter().chain(self.lacks.clone()).collect();
+                let seen = WayBack { revision: revision.clone(), at: self.now, missing, unseen: self.not_shown.clone() };
                 self.process.way_back = Some(seen);
             }
             Read::Volume { claim } => {

@@ -397,7 +397,7 @@ impl World {
             record: None,
             selector: serde_json::from_value(body["spec"]["selector"].clone()).unwrap(),
             ports,
-            external: false,
+            form: bascule_core::ServiceForm::default(),
             deleting: false,
         };
         self.services.insert(name.to_owned(), preview);

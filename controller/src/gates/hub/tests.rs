@@ -395,20 +395,28 @@ async fn a_panic_is_no_answer_and_the_next_sample_begins_afresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_64_samples_are_taken_at_once_and_16_of_one_server() {
+async fn neither_a_team_nor_a_server_takes_all_the_places_and_everybodys_turn_comes() {
     let scene = Scene::new(&[("slow", vec![Does::Takes(2, Verdict::Pass)])]);
-    for index in 0..40 {
-        scene.gates.want(&key(&format!("r{index}")), vec![probe_of("slow", prometheus("http://p:9090/one"))]);
+    let of = |namespace: &str, index: usize| Key { namespace: namespace.to_owned(), name: format!("{namespace}-{index}") };
+    for index in 0..60 {
+        scene.gates.want(&of("one", index), vec![probe_of("slow", prometheus(&format!("http://p{index}:9090")))]);
     }
     after(1.0).await;
-    assert_eq!(scene.most_at_once(), 16);
-    for index in 0..100 {
-        scene.gates.want(&key(&format!("s{index}")), vec![probe_of("slow", prometheus(&format!("http://p{index}:9090")))]);
+    assert_eq!(scene.most_at_once(), 16, "of one namespace, however many servers it asks");
+    for index in 0..60 {
+        scene.gates.want(&of(&format!("ns{}", index % 4), index), vec![probe_of("slow", prometheus("http://shared:9090"))]);
+    }
+    after(1.0).await;
+    assert_eq!(scene.most_at_once(), 16 + 32, "of one server, whoever asks it");
+    for index in 0..60 {
+        scene
+            .gates
+            .want(&of(&format!("more{index}"), index), vec![probe_of("slow", prometheus(&format!("http://m{index}:9090")))]);
     }
     after(60.0).await;
-    assert_eq!(scene.most_at_once(), 64);
+    assert_eq!(scene.most_at_once(), 64, "and in all");
     let answered: BTreeSet<_> = scene.told.lock().unwrap().iter().map(|(_, name)| name.clone()).collect();
-    assert_eq!(answered.len(), 140, "and everybody's turn comes");
+    assert_eq!(answered.len(), 180);
 }
 
 #[tokio::test(start_paused = true)]
@@ -450,7 +458,9 @@ fn what_shares_places_are_the_pods_of_a_namespace_or_a_server() {
         let door = bascule_core::gate::Door::default();
         Ask::Webhook(WebhookAsk { url: url.into(), secret: None, body: serde_json::Value::Null, door })
     };
-    assert_eq!(lane(&web(), &http()), "pods of shop");
-    assert_eq!(lane(&web(), &prometheus("http://Prom.svc:9090/x")), "prom.svc:9090");
-    assert_eq!(lane(&web(), &webhook("https://hooks.example.com?x")), "hooks.example.com");
+    let own = Lane::Namespace("shop".to_owned());
+    let server = |host: &str| vec![own.clone(), Lane::Server(host.to_owned())];
+    assert_eq!(lanes(&web(), &http()), vec![own.clone()]);
+    assert_eq!(lanes(&web(), &prometheus("http://Prom.svc:9090/x")), server("prom.svc:9090"));
+    assert_eq!(lanes(&web(), &webhook("https://hooks.example.com?x")), server("hooks.example.com"));
 }

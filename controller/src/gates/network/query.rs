@@ -33,8 +33,8 @@ use crate::{
     sources::registry::Hidden,
 };
 
-/// Ten thousand series with their labels. Who asks for more has not aggregated.
-const LARGEST_ANSWER: usize = 1024 * 1024;
+/// Some thousand series with their labels, which take some ten times as much once they are read. Who asks for more has not aggregated.
+const LARGEST_ANSWER: usize = 128 * 1024;
 
 /// One such gate on its way.
 pub(super) struct Query {
@@ -155,11 +155,14 @@ struct Answer {
     error: Option<String>,
 }
 
+/// Prometheus names the type first, so that nothing is read twice.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data {
-    result_type: String,
-    result: serde_json::Value,
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Scalar(Point),
+    Vector(Vec<Series>),
+    Matrix(IgnoredAny),
+    String(IgnoredAny),
 }
 
 /// Time and value.
@@ -176,18 +179,11 @@ fn samples(reply: &Reply) -> Result<Vec<Sample>, String> {
     if reply.cut {
         return Err(format!("Prometheus' answer is larger than {} KiB: aggregate more", LARGEST_ANSWER / 1024));
     }
-    let data = data(reply)?;
-    let strange = |_| strange();
-    let samples = match data.result_type.as_str() {
-        "scalar" => {
-            let point: Point = serde_json::from_value(data.result).map_err(strange)?;
-            vec![Sample { value: number(&point)?, labels: BTreeMap::new() }]
-        }
-        "vector" => {
-            let series: Vec<Series> = serde_json::from_value(data.result).map_err(strange)?;
-            series.into_iter().map(sample).collect::<Result<_, _>>()?
-        }
-        other => return Err(format!("the query gives a {}, and not numbers of one moment", words::sentence(other))),
+    let samples = match data(reply)? {
+        Data::Scalar(point) => vec![Sample { value: number(&point)?, labels: BTreeMap::new() }],
+        Data::Vector(series) => series.into_iter().map(sample).collect::<Result<Vec<_>, _>>()?,
+        Data::Matrix(_) => return Err("the query gives a matrix, and not numbers of one moment".to_owned()),
+        Data::String(_) => return Err("the query gives a string, and not numbers of one moment".to_owned()),
     };
     let lost = samples.iter().filter(|sample| sample.value.is_nan()).count();
     match (samples.len(), lost) {

@@ -1,7 +1,7 @@
 //! Annotations, labels and selector of a Service, written by anybody: traffic ends up where a version of ours is, or the Release says
 //! what is in the way.
 
-use bascule_core::Record;
+use bascule_core::{Record, ServiceForm};
 use bascule_crds::{ReleaseStatus, names};
 use serde::Deserialize;
 
@@ -80,7 +80,8 @@ fn touch(walk: &mut Walk, hand: &Hand) {
             Some(track) => service.selector.insert(names::TRACK.into(), track.clone()),
             None => service.selector.remove(names::TRACK),
         };
-        (service.external, service.deleting) = (hand.external, hand.deleting);
+        service.form = if hand.external { ServiceForm::External } else { ServiceForm::Address };
+        service.deleting = hand.deleting;
         service.resource_version.clone_from(&version);
     }
 }

@@ -7,6 +7,7 @@ use super::{Oracle, label, record, text};
 use crate::api::{Api, Change};
 
 pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+    judge_alone(oracle, change, api, at);
     let Some(before) = &change.before else { return };
     let (release, track) = (label(before, "bascule.dev/release"), label(before, "bascule.dev/track"));
     if release.is_empty() {
@@ -63,6 +64,31 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
         && !recreates(owner, workload)
     {
         oracle.violated("S3", at, &format!("{what} was scaled to 0"));
+    }
+}
+
+/// What cannot run twice starts when no pod of it is left on the other track, also none that is ending.
+fn judge_alone(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+    let Some(after) = change.after() else { return };
+    let wants = |object: &Value| object["spec"]["replicas"].as_i64().unwrap_or(1) > 0;
+    let starts = wants(after) && !change.before.as_ref().is_some_and(|before| wants(before));
+    let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+    let (release, workload) = (label(after, "bascule.dev/release"), label(after, "bascule.dev/workload"));
+    let owner = api.store.find("bascule.dev/releases", &change.namespace, release);
+    if !starts || late || !owner.is_some_and(|owner| recreates(owner, workload)) {
+        return;
+    }
+    let other = |pod: &&crate::api::Object| {
+        let is = |key, value: &str| label(pod, key) == value;
+        text(pod, "/metadata/namespace") == change.namespace
+            && is("bascule.dev/release", release)
+            && is("bascule.dev/workload", workload)
+            && !is("bascule.dev/track", label(after, "bascule.dev/track"))
+            && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+    };
+    if let Some(pod) = api.store.all("pods").find(other) {
+        let pod = text(pod, "/metadata/name").to_owned();
+        oracle.violated("alone", at, &format!("Deployment {} starts beside pod {pod}", change.name));
     }
 }
 

@@ -179,7 +179,7 @@ async fn a_redirect_is_not_followed_and_silence_is_no_answer() {
 #[tokio::test]
 async fn an_answer_larger_than_a_mebibyte_is_none() {
     let endless = Does::Repeats("HTTP/1.1 200 X\r\n\r\n{\"status\": \"".into(), "x".repeat(65_536), Duration::ZERO);
-    assert_eq!(said(endless).await, unknown("Prometheus' answer is larger than 1024 KiB: aggregate more"));
+    assert_eq!(said(endless).await, unknown("Prometheus' answer is larger than 128 KiB: aggregate more"));
 }
 
 #[tokio::test]
