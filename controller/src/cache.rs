@@ -12,7 +12,7 @@ use std::{
 };
 
 use bascule_core::{
-    Check, Deployment, Job, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble, WayBack, input::Input,
+    Check, Deployment, Ended, Job, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble, WayBack, input::Input,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -68,6 +68,7 @@ struct Memory {
     /// The revision of the version to return to that is being looked at.
     looks_back: Option<String>,
     volumes: BTreeMap<String, (Timestamp, Option<Vec<String>>)>,
+    ended: BTreeMap<String, Ended>,
     absent_jobs: BTreeSet<String>,
     words: BTreeMap<String, String>,
     inputs: BTreeMap<String, Option<Input>>,
@@ -262,6 +263,10 @@ impl Cache {
 
     pub(crate) fn saw_volume(&mut self, key: &Key, claim: &str, modes: Option<Vec<String>>, now: Timestamp) {
         self.memory(key).volumes.insert(claim.to_owned(), (now, modes));
+    }
+
+    pub(crate) fn saw_end(&mut self, key: &Key, workload: &str, ended: Ended) {
+        self.memory(key).ended.insert(workload.to_owned(), ended);
     }
 
     /// False: somebody looks already.

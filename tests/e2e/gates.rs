@@ -10,6 +10,8 @@ mod hooks;
 mod proof;
 #[path = "gates/rollback.rs"]
 mod rollback;
+#[path = "gates/volume.rs"]
+mod volume;
 #[path = "gates/webhook.rs"]
 mod webhook;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bascule_crds::{Track, names};
+use bascule_crds::{Track, WorkloadStrategyType, names};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -36,9 +36,7 @@ pub(crate) fn deployment(
             // Old ReplicaSets are never returned to; the last one shows what ran before.
             "revisionHistoryLimit": 1,
             "selector": { "matchLabels": identity },
-            // All new pods at once, and no pod of a serving ReplicaSet goes before its successor is there: what matters
-            // when a hand edit on the active track is put right.
-            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } },
+            "strategy": strategy(release, &workload.name),
             "template": pod_template(workload, track, revision, &identity),
         },
     });
@@ -47,6 +45,18 @@ pub(crate) fn deployment(
         body["metadata"]["resourceVersion"] = json!(resource_version);
     }
     body
+}
+
+/// For a change of the template on its track. All new pods at once, and no pod of a serving ReplicaSet goes before its successor is there: what
+/// matters when a hand edit on the active track is put right. What cannot run twice cannot do so here either.
+fn strategy(release: &ReleaseView, workload: &str) -> Value {
+    let own = release.spec.workloads.iter().find(|it| it.name == workload);
+    match own.map(|it| it.strategy.kind) {
+        Some(WorkloadStrategyType::Recreate) => json!({ "type": "Recreate" }),
+        Some(WorkloadStrategyType::BlueGreen) | None => {
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } })
+        }
+    }
 }
 
 fn pod_template(workload: &RenderedWorkload, track: Track, revision: &str, identity: &BTreeMap<&str, String>) -> Value {

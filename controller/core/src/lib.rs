@@ -18,8 +18,8 @@ mod variables;
 
 pub use decide::{STATUS, decide};
 pub use observed::{
-    Answer, Archive, Check, Claim, Deployment, Endpoints, Image, Job, JobState, Observed, OperationView, Parameter, PodReport,
-    Record, Refusal, ReleaseView, ReplicaSet, Service, ServiceForm, ServicePort, Sight, Trouble, WayBack,
+    Answer, Archive, Check, Claim, Deployment, Ended, Endpoints, Image, Job, JobState, Observed, OperationView, Parameter,
+    PodReport, Record, Refusal, ReleaseView, ReplicaSet, Service, ServiceForm, ServicePort, Sight, Trouble, WayBack,
 };
 pub use plan::{Next, Note, NoteKind, Plan, Policy, Read, ServiceWrite, Step};
 pub use revision::{Rendered, RenderedWorkload, Revision};

@@ -72,6 +72,8 @@ pub struct Observed {
     pub since: Timestamp,
     /// Access modes of PersistentVolumeClaims, by name; asked for with [`crate::Read::Volume`]. None: there is no such claim.
     pub volumes: BTreeMap<String, Option<Vec<String>>>,
+    /// What the API server said of the pods of a workload that is to have none, by workload; asked for with [`crate::Read::Ends`].
+    pub ended: BTreeMap<String, Ended>,
     /// Operations on this Release, oldest first.
     pub operations: Vec<OperationView>,
     /// What the API server said to the last dry run.
@@ -182,8 +184,6 @@ pub struct ReplicaSet {
     pub wanted: i32,
     /// Replicas that exist.
     pub replicas: i32,
-    /// Pods that are ending, and may still be at work. None: this cluster does not say (before Kubernetes 1.35).
-    pub terminating: Option<i32>,
     pub available: i32,
     /// Its status is about its present spec.
     pub observed: bool,
@@ -346,6 +346,16 @@ pub struct PodReport {
     pub revision: String,
     pub at: Timestamp,
     pub reasons: Vec<String>,
+}
+
+/// Whether all pods of a workload have ended, on both tracks: as the API server itself says it, not as watches show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub at: Timestamp,
+    /// The generations of its Deployments, as they were read.
+    pub generations: BTreeMap<String, i64>,
+    /// What is still there.
+    pub left: Option<String>,
 }
 
 /// A step that failed.

@@ -200,6 +200,8 @@ pub enum Read {
     WayBack { revision: String, name: String },
     /// How many may use a PersistentVolumeClaim.
     Volume { claim: String },
+    /// Whether a pod of this workload is left on either track.
+    Ends { workload: String },
     /// What a revision was made from.
     Input { revision: String, name: String },
 }
@@ -215,6 +217,7 @@ impl Read {
             Self::Words { job } => format!("read/words/{job}"),
             Self::WayBack { revision, .. } => format!("read/way-back/{revision}"),
             Self::Volume { claim } => format!("read/volume/{claim}"),
+            Self::Ends { workload } => format!("read/ends/{workload}"),
             Self::Input { revision, .. } => format!("read/revision/{revision}"),
         }
     }
@@ -273,6 +276,8 @@ pub struct Policy {
     pub drain_bound: jiff::SignedDuration,
     /// A Service that does not exist, or that serves strangers, is looked for again after this time.
     pub look_for_service: jiff::SignedDuration,
+    /// How often the pods of what cannot run twice are looked for until they have ended, and how long it counts that they have.
+    pub look_for_ends: jiff::SignedDuration,
     /// A refused template is tried again after this time: the reason may have been a quota or a policy.
     pub recheck: jiff::SignedDuration,
     /// The version to return to is looked at again after this time.
@@ -291,6 +296,7 @@ impl Default for Policy {
             look_again: SignedDuration::from_secs(15),
             drain_bound: SignedDuration::from_secs(60),
             look_for_service: SignedDuration::from_secs(5),
+            look_for_ends: SignedDuration::from_secs(1),
             recheck: SignedDuration::from_secs(60),
             look_back: SignedDuration::from_hours(6),
             keep_rejections: 10,

@@ -52,6 +52,7 @@ impl Cache {
                 .filter(|(_, (at, _))| *at > now - VOLUME_GOOD_FOR)
                 .map(|(name, (_, modes))| (name.clone(), modes.clone()))
                 .collect(),
+            ended: memory.ended.clone(),
             absent: memory.absent_jobs.clone(),
             words: memory.words.clone(),
             inputs: memory.inputs.clone(),

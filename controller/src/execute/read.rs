@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bascule_core::{Observed, PodReport, Read, ReplicaSet};
+use bascule_core::{Ended, Observed, PodReport, Read, ReplicaSet};
 use bascule_crds::{Track, names};
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -61,6 +61,10 @@ pub(super) async fn read(shell: &Arc<Shell>, key: &Key, observed: &Observed, rea
         Read::Words { job } => {
             let words = reader.last_words(job).await?;
             shell.cache().heard(key, job, words);
+        }
+        Read::Ends { workload } => {
+            let ended = reader.ended(&observed.release.uid, workload).await?;
+            shell.cache().saw_end(key, workload, ended);
         }
         Read::Volume { claim } => {
             let found = reader.get::<PersistentVolumeClaim>(claim).await?;
@@ -201,6 +205,38 @@ impl Reader<'_> {
             others.retain(|pod| !waiting.contains(pod));
         }
         Ok(u32::try_from(others.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Each list is about what the one before it can still do: controllers go by Deployments, then by ReplicaSets, then there are pods.
+    async fn ended(&self, owner: &str, workload: &str) -> Result<Ended, Fault> {
+        let of = format!("{}={},{}={workload}", names::RELEASE, self.key.name, names::WORKLOAD);
+        let of = ListParams::default().labels(&of);
+        let mut generations = BTreeMap::new();
+        let mut left = None;
+        for deployment in self.list::<SlimDeployment>(&of).await?.items {
+            self.shell.cache().show_deployment(&deployment, false);
+            let view = deployment.view();
+            if view.owner.as_deref() == Some(owner) {
+                if view.replicas > 0 || !deployment.is_observed() {
+                    left.get_or_insert(format!("Deployment {} has not been seen to have no pods", view.name));
+                }
+                generations.insert(view.name, view.generation);
+            }
+        }
+        for set in self.list::<SlimReplicaSet>(&of).await?.items {
+            let view = set.view();
+            if view.wanted > 0 || view.replicas > 0 || !view.observed {
+                left.get_or_insert(format!("ReplicaSet {} still has pods", view.name));
+            }
+        }
+        let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+        let is_over = |pod: &Pod| ["Succeeded", "Failed"].contains(&phase(pod).as_str());
+        let pods = self.list::<Pod>(&of).await?.items;
+        if let Some(pod) = pods.iter().find(|pod| !is_over(pod)) {
+            let state = if pod.metadata.deletion_timestamp.is_some() { "is ending" } else { "is still there" };
+            left = Some(format!("pod {} {state}", pod.metadata.name.as_deref().unwrap_or_default()));
+        }
+        Ok(Ended { at: self.shell.clock.now(), generations, left })
     }
 
     async fn reasons(&self, revision: &str, track: Track) -> Result<Vec<String>, Fault> {

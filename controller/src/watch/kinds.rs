@@ -61,6 +61,15 @@ pub(crate) struct SlimDeployment {
     pub(crate) metadata: ObjectMeta,
     #[serde(default, deserialize_with = "lenient_fields")]
     spec: DeploymentSpec,
+    #[serde(default, deserialize_with = "lenient_fields")]
+    status: DeploymentStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DeploymentStatus {
+    #[serde(deserialize_with = "lenient")]
+    observed_generation: i64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -86,8 +95,6 @@ pub(crate) struct SlimReplicaSet {
 struct ReplicaSetStatus {
     #[serde(deserialize_with = "lenient")]
     replicas: i32,
-    #[serde(deserialize_with = "lenient")]
-    terminating_replicas: Option<i32>,
     #[serde(deserialize_with = "lenient")]
     available_replicas: i32,
     #[serde(deserialize_with = "lenient")]
@@ -212,6 +219,11 @@ fn owner(meta: &ObjectMeta) -> Option<String> {
 }
 
 impl SlimDeployment {
+    /// Its controller has acted on its present spec.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.status.observed_generation >= self.metadata.generation.unwrap_or_default()
+    }
+
     pub(crate) fn view(&self) -> Deployment {
         let meta = &self.metadata;
         Deployment {
@@ -261,7 +273,6 @@ impl SlimReplicaSet {
             revision: label(meta, names::REVISION),
             wanted: self.spec.replicas.unwrap_or(1),
             replicas: self.status.replicas,
-            terminating: self.status.terminating_replicas,
             available: self.status.available_replicas,
             observed: self.status.observed_generation >= meta.generation.unwrap_or_default(),
             failure: self.status.conditions.iter().find(failed).map(|condition| condition.message.clone()),

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_core::{
-    Answer, Check, Claim, Deployment, Endpoints, Job, JobState, Next, Observed, OperationView, Plan, PodReport, Policy, Read,
-    Record, Refusal, ReleaseView, ReplicaSet, Service, ServicePort, ServiceWrite, Sight, Step, WayBack, config, decide,
+    Answer, Check, Claim, Deployment, Ended, Endpoints, Job, JobState, Next, Observed, OperationView, Plan, PodReport, Policy,
+    Read, Record, Refusal, ReleaseView, ReplicaSet, Service, ServicePort, ServiceWrite, Sight, Step, WayBack, config, decide,
     gate::{Probe, Samples, Verdict},
     input::Input,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Walk {
 struct ReadOnce {
     inputs: BTreeMap<String, Option<Input>>,
     volumes: BTreeMap<String, Option<Vec<String>>>,
+    ended: BTreeMap<String, Ended>,
     way_back: Option<WayBack>,
     stored: Option<String>,
     discarded: BTreeSet<String>,
@@ -156,6 +157,7 @@ impl Walk {
             way_back: self.read.way_back.clone(),
             since: self.now,
             volumes: self.read.volumes.clone(),
+            ended: self.read.ended.clone(),
             deployments: Sight::Known(self.deployments.clone()),
             replica_sets: Sight::Known(self.replica_sets.clone()),
             endpoints: services.keys().map(|name| (name.clone(), Sight::Known(Endpoints::default()))).collect(),
@@ -224,6 +226,12 @@ impl Walk {
             Read::WayBack { revision, .. } => {
                 let seen = WayBack { revision: revision.clone(), at: self.now, missing: Vec::new(), unseen: Vec::new() };
                 self.read.way_back.replace(seen.clone()) != Some(seen)
+            }
+            Read::Ends { workload } => {
+                let deployments = self.deployments.values().filter(|it| it.workload == *workload);
+                let generations = deployments.map(|it| (it.name.clone(), it.generation)).collect();
+                let ended = Ended { at: self.now, generations, left: None };
+                self.read.ended.insert(workload.clone(), ended.clone()) != Some(ended)
             }
             Read::Volume { claim } => self.read.volumes.insert(claim.clone(), Some(vec!["ReadWriteMany".into()])).is_none(),
             Read::Pods { revision, .. } => {
@@ -356,7 +364,6 @@ impl Walk {
             revision: deployment.revision.clone(),
             wanted: deployment.replicas,
             replicas: deployment.replicas,
-            terminating: Some(0),
             available: if self.never_ready { 0 } else { deployment.replicas },
             observed: true,
             failure: None,

@@ -201,9 +201,9 @@ pub fn hunt(mutant: bascule_core::mutant::Mutant, seed: u64, most: u64, stories:
     Hunt { mutant, caught }
 }
 
-/// All mistakes, on so many threads.
+/// All mistakes, on so many threads; each is told when it is over.
 #[cfg(feature = "mutants")]
-pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario], kept: &[Run]) -> Vec<Hunt> {
+pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario], kept: &[Run], tell: impl Fn(&Hunt) + Sync) -> Vec<Hunt> {
     let all = bascule_core::mutant::Mutant::ALL;
     let next = AtomicU64::new(0);
     let found = Mutex::new(BTreeMap::new());
@@ -214,7 +214,9 @@ pub fn hunts(seed: u64, most: u64, threads: usize, stories: &[Scenario], kept: &
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(mutant) = usize::try_from(number).ok().and_then(|index| all.get(index)) else { return };
                     let hunt = hunt(*mutant, seed, most, stories, kept);
-                    found.lock().unwrap_or_else(PoisonError::into_inner).insert(number, hunt);
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    tell(&hunt);
+                    found.insert(number, hunt);
                 }
             });
         }

@@ -112,11 +112,15 @@ impl Run {
         let mut violations = Vec::new();
         // Where another replica takes over at once, the absence of one shows nothing; and what was made up expects nothing but rest.
         let strictly = self.faults.is_empty() && !self.election && self.scenario.why != "generated";
-        let played = if strictly {
-            play(&self.scenario, &mut stage).await.map(|_| ())
-        } else {
-            roughly::play(&self.scenario, &mut stage, self.is_gentle()).await
+        let story = async {
+            if strictly {
+                play(&self.scenario, &mut stage).await.map(|_| ())
+            } else {
+                roughly::play(&self.scenario, &mut stage, self.is_gentle()).await
+            }
         };
+        let endless = || anyhow::anyhow!("{MOST_WRITES} writes, and no end");
+        let played = bounded(&server, story).await.unwrap_or_else(|| Err(endless()));
         if let Err(error) = played {
             violations.push(format!("story: {error:#}"));
         }
@@ -128,7 +132,8 @@ impl Run {
         if !self.election {
             other.kill();
         }
-        violations.extend(self.come_to_rest(&server, &replica).await);
+        let found = bounded(&server, self.come_to_rest(&server, &replica)).await;
+        violations.extend(found.unwrap_or_else(|| vec![format!("ESR: {}", endless())]));
         for replica in [&replica, &other] {
             replica.unwanted();
             replica.stop().await;
@@ -192,6 +197,22 @@ impl Run {
     }
 }
 
+/// None: the controller writes without end.
+async fn bounded<T>(server: &Server, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = endless(server) => None,
+    }
+}
+
+/// Until the controller has written more than any story is worth.
+async fn endless(server: &Server) {
+    while server.inside().oracle.writes <= MOST_WRITES {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Pods that crash again and again, with traffic.
 fn is_restless(server: &Server) -> bool {
     let inside = server.inside();
@@ -207,6 +228,8 @@ const QUIET: Duration = Duration::from_secs(200);
 const RESYNCED: Duration = Duration::from_secs(1_000);
 /// What is pinned is looked at so often, at least.
 const REPORTED: Duration = Duration::from_secs(20 * 60);
+/// Many times as many as the longest story takes. What goes on for ever need not be watched for ever.
+const MOST_WRITES: u64 = 600;
 /// It must come to rest within this time.
 const LONGEST: SignedDuration = SignedDuration::from_mins(40);
 

@@ -227,7 +227,7 @@ impl Decision<'_> {
                 self.steer(&services.seen, &home, Move::Heal, "healed");
                 self.ask_why(candidate);
                 // Without counts: each pod that gets ready would be a write.
-                let why = self.reasons(candidate).unwrap_or_default();
+                let why = self.waits_for_ends(candidate).or_else(|| self.reasons(candidate)).unwrap_or_default();
                 self.progress(Stage::Starting, why);
                 self.look_at(self.deadline(candidate));
             }
@@ -315,7 +315,7 @@ impl Decision<'_> {
         }
         let Readiness::NotYet(why) = readiness else { return None };
         late.then(|| {
-            let why = self.reasons(candidate).unwrap_or_else(|| why.clone());
+            let why = self.waits_for_ends(candidate).or_else(|| self.reasons(candidate)).unwrap_or_else(|| why.clone());
             let deadline = self.observed.release.spec.strategy.progress_deadline;
             Cause::Rejected(RejectReason::DeadlineExceeded, format!("not ready within {deadline}: {why}"))
         })

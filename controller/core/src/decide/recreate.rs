@@ -3,6 +3,8 @@
 //! A workload says so by `strategy.type: Recreate`. Everything else is as for all the others: it is gated, and the template that it had
 //! before is the way back. Volumes that only one node can write are refused without it.
 
+use std::collections::BTreeMap;
+
 use bascule_crds::{Candidate, Step as Stage, Track, WorkloadStrategyType};
 
 use super::{Decision, later, workloads::of};
@@ -40,22 +42,7 @@ impl Decision<'_> {
                 }
             }
         }
-        self.sees_ends(wanted)
-    }
-
-    /// Before anything ends: that a pod which was told to end still runs must be seen, or two of them may run at once.
-    fn sees_ends(&mut self, wanted: &Rendered) -> bool {
-        let sets = self.observed.replica_sets.known().into_iter().flatten();
-        let blind = |set: &&ReplicaSet| set.observed && set.replicas > 0 && set.terminating.is_none();
-        let mut recreated = wanted.workloads.iter().map(|workload| &workload.name).filter(|name| self.recreates(name));
-        let unseen = sets.filter(blind).map(|set| &set.workload).collect::<Vec<_>>();
-        let Some(workload) = recreated.find(|name| unseen.contains(name)) else { return true };
-        let message = format!(
-            "spec.workloads[{workload}].strategy.type: Recreate must see when the last pod has ended, and this cluster does not say so: it \
-             takes Kubernetes 1.35, or the feature gate DeploymentReplicaSetTerminatingReplicas before it"
-        );
-        self.stall("RecreateNotPossible", message);
-        false
+        true
     }
 
     /// Its pods cannot run beside those of another version.
@@ -64,24 +51,63 @@ impl Decision<'_> {
         spec.is_some_and(|it| it.strategy.kind == WorkloadStrategyType::Recreate)
     }
 
-    /// Pods of this workload are still there, or may be; also such as are ending, which have their volume as long as they run.
-    pub(super) fn lingers(&self, track: Track, workload: &str) -> bool {
-        let scaled = self.deployment(track, workload).is_some_and(|deployment| deployment.replicas > 0);
-        let ends = |set: &ReplicaSet| set.terminating.unwrap_or(0) > 0 && !mutant::is(Mutant::EndingIsEnded);
-        let is_there = |set: &ReplicaSet| set.wanted > 0 || set.replicas > 0 || ends(set) || !set.observed;
-        let runs = |sets: &Vec<ReplicaSet>| of(sets, track, workload).any(is_there);
-        scaled || self.observed.replica_sets.known().is_none_or(runs)
-    }
-
-    /// One that cannot run twice ends on this track first. True: it has not ended yet.
-    pub(super) fn makes_way(&mut self, track: Track, workload: &str) -> bool {
-        if !self.recreates(workload) || !self.lingers(track, workload) {
+    /// Pods of this workload are still there on a track, or may be. The watches say when that cannot be; that it is over says the API server
+    /// itself, for a pod that is ending still has its volume, and no count shows it.
+    pub(super) fn lingers(&mut self, workload: &str) -> bool {
+        let tracks = [Track::Blue, Track::Green];
+        let deployments: Vec<_> =
+            tracks.iter().filter_map(|track| self.deployment(*track, workload)).filter(|it| self.is_ours(it)).collect();
+        let is_there = |set: &ReplicaSet| set.wanted > 0 || set.replicas > 0 || !set.observed;
+        let runs = |sets: &Vec<ReplicaSet>| tracks.iter().any(|track| of(sets, *track, workload).any(is_there));
+        if deployments.iter().any(|it| it.replicas > 0) || self.observed.replica_sets.known().is_none_or(runs) {
+            return true;
+        }
+        let generations: BTreeMap<_, _> = deployments.iter().map(|it| (it.name.clone(), it.generation)).collect();
+        if mutant::is(Mutant::EndingIsEnded) {
             return false;
         }
-        if let Some(deployment) = self.deployment(track, workload).filter(|it| self.is_ours(it) && !it.deleting).cloned() {
-            self.scale(&deployment, 0);
+        if let Some(seen) = self.observed.ended.get(workload) {
+            let again = later(seen.at, self.policy.look_for_ends);
+            let is_left = seen.left.is_some() || seen.generations != generations;
+            if self.now < again {
+                self.look_at(again);
+                return is_left;
+            }
         }
+        self.read_first(Read::Ends { workload: workload.to_owned() });
         true
+    }
+
+    /// One that cannot run twice ends on the other track first. True: it has not ended yet.
+    pub(super) fn makes_way(&mut self, candidate: &Candidate, workload: &str) -> bool {
+        if !self.recreates(workload) {
+            return false;
+        }
+        if let Some(other) =
+            self.deployment(candidate.track.other(), workload).filter(|it| self.is_ours(it) && !it.deleting).cloned()
+            && other.replicas > 0
+        {
+            self.scale(&other, 0);
+            return true;
+        }
+        self.candidate_replicas(workload) > 0 && !self.has_pods(candidate.track, workload) && self.lingers(workload)
+    }
+
+    /// It is to have some; then nothing waits for it any more.
+    pub(super) fn has_pods(&self, track: Track, workload: &str) -> bool {
+        self.deployment(track, workload).is_some_and(|deployment| deployment.replicas > 0)
+    }
+
+    /// What a candidate that cannot run twice waits for, once that takes longer than it should.
+    pub(super) fn waits_for_ends(&self, candidate: &Candidate) -> Option<String> {
+        let long = self.now >= later(candidate.prepared_at.unwrap_or(candidate.started_at), self.policy.look_after);
+        let left = |workload: &String| self.observed.ended.get(workload)?.left.as_ref();
+        let waits = candidate
+            .workloads
+            .iter()
+            .map(|record| &record.name)
+            .filter(|name| long && self.recreates(name) && !self.has_pods(candidate.track, name));
+        waits.into_iter().find_map(left).map(|left| format!("waits until the version before has ended: {left}"))
     }
 
     /// What cannot run twice ends for this candidate: then it is this one or nobody.

@@ -59,7 +59,7 @@ impl<'a> Decision<'a> {
     }
 
     /// As many as the spec wants, and not fewer than serve now.
-    fn candidate_replicas(&self, workload: &str) -> i32 {
+    pub(super) fn candidate_replicas(&self, workload: &str) -> i32 {
         let serving = self.stored.active.as_ref().and_then(|active| self.deployment(active.track, workload));
         self.wanted_replicas(workload).unwrap_or(1).max(serving.map_or(0, |deployment| deployment.replicas))
     }
@@ -124,7 +124,7 @@ impl<'a> Decision<'a> {
         }
         let wanted = self.wanted.as_ref().ok().filter(|wanted| wanted.revision.as_str() == candidate.revision).cloned();
         for record in &candidate.workloads {
-            if self.makes_way(candidate.track.other(), &record.name) {
+            if self.makes_way(candidate, &record.name) {
                 continue;
             }
             let replicas = self.candidate_replicas(&record.name);
@@ -303,8 +303,10 @@ impl<'a> Decision<'a> {
         for record in &active.workloads {
             let name = active.track.deployment(&record.name);
             let Some(replicas) = self.wanted_replicas(&record.name) else { continue };
-            let waits = self.recreates(&record.name) && self.lingers(active.track.other(), &record.name);
-            if waits || self.is_replaced(active.track, &record.name) {
+            let starts = replicas > 0 && !self.has_pods(active.track, &record.name);
+            if self.is_replaced(active.track, &record.name)
+                || (starts && self.recreates(&record.name) && self.lingers(&record.name))
+            {
                 continue;
             }
             let rendered =

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     settled, with,
-    world::{World, spec, spec_of},
+    world::{World, spec_of},
 };
 
 fn stateful(tag: &str, strategy: Option<&str>) -> bascule_crds::ReleaseSpec {
@@ -48,7 +48,7 @@ fn one_that_many_can_have_is_no_hindrance() {
 /// Never a pod of both at the same time.
 fn alone(world: &World) {
     let of = |track| world.sets.values().filter(move |set| set.view.track == Some(track));
-    let pods = |track| of(track).map(|set| set.view.replicas + set.view.terminating.unwrap_or(0)).sum::<i32>();
+    let pods = |track| of(track).map(|set| set.view.replicas + set.ending).sum::<i32>();
     assert!(pods(Track::Blue) == 0 || pods(Track::Green) == 0);
 }
 
@@ -95,7 +95,7 @@ fn a_recreated_version_that_goes_bad_gives_its_place_back() {
 #[test]
 fn a_pod_that_is_slow_to_end_is_waited_for_in_both_directions() {
     let mut world = with_volume("ReadWriteOnce");
-    world.pods_end_in = Some(SignedDuration::from_secs(20));
+    world.pods_end_in = SignedDuration::from_secs(20);
     world.apply_spec(stateful("v2--dies10", Some("Recreate")));
     pass(&mut world, 19);
     assert!(!world.deployments.contains_key("web-green"), "{:?}", world.writes);
@@ -105,22 +105,6 @@ fn a_pod_that_is_slow_to_end_is_waited_for_in_both_directions() {
     assert_eq!((world.selected("web"), world.replicas("web-blue")), (Some("blue"), 0), "traffic is back, the pods still wait");
     pass(&mut world, 60);
     assert_eq!((world.active(), world.replicas("web-blue"), world.replicas("web-green")), (Some(("v1", Track::Blue)), 3, 0));
-}
-
-#[test]
-fn a_cluster_that_does_not_say_when_pods_have_ended_is_told_so_before_anything_ends() {
-    let mut world = World::new(spec("v1", 3));
-    world.pods_end_in = None;
-    world.pass(120);
-    world.writes.clear();
-    world.volumes.insert("data".into(), vec!["ReadWriteOnce".to_owned()]);
-    world.apply_spec(stateful("v2", Some("Recreate")));
-    world.pass(30);
-    let (_, reason, message) = world.ready();
-    assert_eq!(reason, "RecreateNotPossible");
-    assert!(message.starts_with("spec.workloads[web].strategy.type: ") && message.contains("Kubernetes 1.35"), "{message}");
-    assert_eq!((world.active(), world.replicas("web-blue")), (Some(("v1", Track::Blue)), 3));
-    assert!(!world.writes.contains(&"scale web-blue 0".to_owned()));
 }
 
 #[test]

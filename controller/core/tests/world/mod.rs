@@ -68,8 +68,8 @@ pub struct World {
     pub not_shown: Vec<String>,
     /// Reads that fail, by their target.
     pub unreadable: BTreeSet<String>,
-    /// So long a pod takes to end. None: an older cluster, which does not say that one is ending.
-    pub pods_end_in: Option<SignedDuration>,
+    /// So long a pod takes to end.
+    pub pods_end_in: SignedDuration,
     /// So long a gate's first answer takes.
     pub latency: SignedDuration,
     /// Objects in S3 by key, and how often each was written.
@@ -151,7 +151,7 @@ impl World {
             lacks: Vec::new(),
             not_shown: Vec::new(),
             unreadable: BTreeSet::new(),
-            pods_end_in: Some(SignedDuration::ZERO),
+            pods_end_in: SignedDuration::ZERO,
             latency: SignedDuration::ZERO,
             objects: BTreeMap::new(),
             nodes: bascule_core::Sight::Known(BTreeSet::from(["amd64".to_owned()])),

@@ -46,7 +46,8 @@ pub struct Set {
     pub(super) owner: String,
     behaviour: Pods,
     made_at: Option<Timestamp>,
-    /// When the last pod that was told to end has done so.
+    /// Pods that were told to end and have not, and when the last one has.
+    pub ending: i32,
     ends_at: Option<Timestamp>,
 }
 
@@ -64,7 +65,6 @@ impl World {
                     revision: label(names::REVISION),
                     wanted: 0,
                     replicas: 0,
-                    terminating: self.pods_end_in.map(|_| 0),
                     available: 0,
                     observed: true,
                     failure: None,
@@ -72,11 +72,12 @@ impl World {
                 owner: name.clone(),
                 behaviour: Pods::of(template),
                 made_at: None,
+                ending: 0,
                 ends_at: None,
             });
             set.view.wanted = deployment.replicas;
             let replicas = if set.behaviour == Pods::Quota { 0 } else { deployment.replicas };
-            set.becomes(replicas, self.now + self.pods_end_in.unwrap_or_default());
+            set.becomes(replicas, self.now + self.pods_end_in);
             let dead = self.killed.contains(&set.view.revision);
             set.settle(self.now, dead);
             let new_is_ready = set.view.available >= deployment.replicas;
@@ -84,7 +85,7 @@ impl World {
                 // maxUnavailable 0: pods that serve stay until their successors do; pods that do not may go at once.
                 if new_is_ready || other.view.available == 0 {
                     other.view.wanted = 0;
-                    other.becomes(0, self.now + self.pods_end_in.unwrap_or_default());
+                    other.becomes(0, self.now + self.pods_end_in);
                 }
                 let dead = self.killed.contains(&other.view.revision);
                 other.settle(self.now, dead);
@@ -106,7 +107,7 @@ impl Set {
     fn becomes(&mut self, replicas: i32, ends_at: Timestamp) {
         let ending = self.view.replicas - replicas;
         if ending > 0 {
-            self.view.terminating = self.view.terminating.map(|before| before + ending);
+            self.ending += ending;
             self.ends_at = Some(ends_at);
         }
         self.view.replicas = replicas;
@@ -115,7 +116,7 @@ impl Set {
     fn settle(&mut self, now: Timestamp, dead: bool) {
         self.view.failure = None;
         if self.ends_at.is_some_and(|end| now >= end) {
-            self.view.terminating = self.view.terminating.map(|_| 0);
+            self.ending = 0;
             self.ends_at = None;
         }
         if self.view.wanted == 0 {

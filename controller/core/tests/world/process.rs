@@ -56,6 +56,7 @@ pub struct Process {
     pub sampled: BTreeMap<bascule_core::gate::ProbeId, super::jobs::Sampled>,
     pub absent: BTreeSet<String>,
     pub volumes: BTreeMap<String, Option<Vec<String>>>,
+    pub ended: BTreeMap<String, bascule_core::Ended>,
     pub way_back: Option<bascule_core::WayBack>,
     pub words: BTreeMap<String, String>,
     pub inputs: BTreeMap<String, Option<bascule_core::input::Input>>,
@@ -97,6 +98,7 @@ impl Process {
             Read::Pods { .. }
             | Read::WayBack { .. }
             | Read::Volume { .. }
+            | Read::Ends { .. }
             | Read::Job { .. }
             | Read::Words { .. }
             | Read::Input { .. } => None,

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use bascule_core::{
-    Answer, Archive, Claim, Deployment, Endpoints, Image, Job, Observed, OperationView, Parameter, PodReport, Read, ReleaseView,
-    ReplicaSet, Service, Sight, WayBack,
+    Answer, Archive, Claim, Deployment, Ended, Endpoints, Image, Job, Observed, OperationView, Parameter, PodReport, Read,
+    ReleaseView, ReplicaSet, Service, Sight, WayBack,
     sources::{self, ARTIFACT_MISSING, ArchiveQuestion, ImageQuestion, ParameterName, ParameterQuestion, Parameters, Wish},
 };
 use bascule_crds::{ArchiveRecord, names};
@@ -236,6 +236,7 @@ impl World {
             jobs: unless(hidden(Part::Jobs), shown.jobs),
             absent: process.absent.clone(),
             volumes: process.volumes.clone(),
+            ended: process.ended.clone(),
             way_back: process.way_back.clone(),
             since: super::start(),
             words: process.words.clone(),
@@ -375,6 +376,14 @@ impl World {
                 let missing = gone.into_iter().chain(self.lacks.clone()).collect();
                 let seen = WayBack { revision: revision.clone(), at: self.now, missing, unseen: self.not_shown.clone() };
                 self.process.way_back = Some(seen);
+            }
+            Read::Ends { workload } => {
+                let of = self.sets.values().filter(|set| set.view.workload == *workload);
+                let mut left = of.filter(|set| set.view.replicas > 0 || set.view.wanted > 0 || set.ending > 0);
+                let left = left.next().map(|set| format!("pod {}-p0 is ending", set.view.name));
+                let deployments = self.deployments.values().filter(|it| it.workload == *workload);
+                let generations = deployments.map(|it| (it.name.clone(), it.generation)).collect();
+                self.process.ended.insert(workload.clone(), Ended { at: self.now, generations, left });
             }
             Read::Volume { claim } => {
                 self.process.volumes.insert(claim.clone(), self.volumes.get(claim).cloned());

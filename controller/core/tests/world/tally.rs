@@ -40,6 +40,7 @@ impl Tally {
                 Read::Job { .. } => self.count("read", "Job"),
                 Read::WayBack { .. } => self.count("read", "WayBack"),
                 Read::Volume { .. } => self.count("read", "Volume"),
+                Read::Ends { .. } => self.count("read", "Ends"),
                 Read::Words { .. } => self.count("read", "Words"),
                 Read::Input { .. } => self.count("read", "Input"),
             }

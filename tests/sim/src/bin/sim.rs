@@ -130,21 +130,22 @@ fn start(arguments: &Arguments) -> anyhow::Result<bool> {
 /// A line for each mistake; true when all are caught.
 #[cfg(feature = "mutants")]
 fn mutants(arguments: &Arguments, stories: &[bascule_scenarios::Scenario], kept: &[Run]) -> bool {
-    let hunts = campaign::hunts(arguments.seed, arguments.runs, arguments.threads, stories, kept);
-    let survivors: Vec<String> = hunts.iter().filter(|it| it.caught.is_none()).map(|it| format!("{:?}", it.mutant)).collect();
-    if arguments.json {
-        let caught = hunts.len() - survivors.len();
-        println!("{}", json!({"mutants": hunts.len(), "caught": caught, "survivors": survivors}));
-        return survivors.is_empty();
-    }
-    for hunt in &hunts {
+    let tell = |hunt: &campaign::Hunt| {
         let name = format!("{:?}", hunt.mutant);
         match &hunt.caught {
+            _ if arguments.json => {}
             Some((runs, first)) => {
                 println!("{name:<24} caught after {runs:>4} runs: {}", first.chars().take(150).collect::<String>());
             }
             None => println!("{name:<24} SURVIVED {} runs", arguments.runs),
         }
+    };
+    let hunts = campaign::hunts(arguments.seed, arguments.runs, arguments.threads, stories, kept, tell);
+    let survivors: Vec<String> = hunts.iter().filter(|it| it.caught.is_none()).map(|it| format!("{:?}", it.mutant)).collect();
+    if arguments.json {
+        let caught = hunts.len() - survivors.len();
+        println!("{}", json!({"mutants": hunts.len(), "caught": caught, "survivors": survivors}));
+        return survivors.is_empty();
     }
     println!("{} mutants, {} caught, {} survived", hunts.len(), hunts.len() - survivors.len(), survivors.len());
     survivors.is_empty()

@@ -9,8 +9,8 @@ const USER: &str = "replicaset-controller";
 pub(super) fn wish(view: &View, wishes: &mut Wishes) {
     for set in view.store.all("apps/replicasets").filter(|set| !deleting(set)) {
         let uid = text(set, "/metadata/uid");
-        let (ending, pods): (Vec<&Value>, Vec<&Value>) =
-            view.store.all("pods").map(|pod| &**pod).filter(|pod| controlled_by(pod, uid)).partition(|pod| deleting(pod));
+        let pods: Vec<&Value> =
+            view.store.all("pods").map(|pod| &**pod).filter(|pod| controlled_by(pod, uid) && !deleting(pod)).collect();
         let wanted = number(set, "/spec/replicas");
         let has = i64::try_from(pods.len()).unwrap_or(i64::MAX);
         if has < wanted {
@@ -24,7 +24,7 @@ pub(super) fn wish(view: &View, wishes: &mut Wishes) {
         let ready = pods.iter().filter(|pod| pod::is_ready(pod)).count();
         let status = json!({
             "observedGeneration": set["metadata"]["generation"],
-            "replicas": has, "terminatingReplicas": ending.len(), "fullyLabeledReplicas": has, "readyReplicas": ready, "availableReplicas": ready,
+            "replicas": has, "fullyLabeledReplicas": has, "readyReplicas": ready, "availableReplicas": ready,
         });
         if set.get("status") != Some(&status) {
             wishes.requests.push(patch(USER, "apps/replicasets", set, "status", json!({"status": status})));
