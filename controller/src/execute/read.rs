@@ -230,7 +230,9 @@ impl Reader<'_> {
             }
         }
         let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
-        let is_over = |pod: &Pod| ["Succeeded", "Failed"].contains(&phase(pod).as_str());
+        // One that was told to end is gone only when its volumes are free again; one that ended by itself stays for people to look at.
+        let is_over =
+            |pod: &Pod| ["Succeeded", "Failed"].contains(&phase(pod).as_str()) && pod.metadata.deletion_timestamp.is_none();
         let pods = self.list::<Pod>(&of).await?.items;
         if let Some(pod) = pods.iter().find(|pod| !is_over(pod)) {
             let state = if pod.metadata.deletion_timestamp.is_some() { "is ending" } else { "is still there" };

@@ -158,9 +158,10 @@ impl Decision<'_> {
             .workloads
             .iter()
             .filter(|record| {
-                let wanted = deployments
-                    .get(&active.track.deployment(&record.name))
-                    .map_or(record.replicas, |deployment| deployment.replicas);
+                // One that made way has none for a while, and that is not what anybody wants.
+                let least = i32::from(self.wanted_replicas(&record.name).unwrap_or(0) > 0);
+                let deployment = deployments.get(&active.track.deployment(&record.name));
+                let wanted = deployment.map_or(record.replicas, |deployment| deployment.replicas).max(least);
                 let of = |set: &&crate::observed::ReplicaSet| {
                     set.track == Some(active.track) && set.workload == record.name && set.revision == active.revision
                 };

@@ -52,7 +52,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Replicas that the spec wants of a workload; None when the spec no longer has it.
-    fn wanted_replicas(&self, workload: &str) -> Option<i32> {
+    pub(super) fn wanted_replicas(&self, workload: &str) -> Option<i32> {
         let spec = &self.observed.release.spec;
         let own = spec.workloads.iter().find(|candidate| candidate.name == workload)?;
         Some(own.replicas.or(spec.replicas).unwrap_or(1))

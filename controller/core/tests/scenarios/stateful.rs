@@ -1,6 +1,6 @@
 //! What cannot run twice at the same time.
 
-use bascule_crds::{RejectReason, Track};
+use bascule_crds::{ConditionStatus, ConditionType, RejectReason, Track};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -103,6 +103,8 @@ fn a_pod_that_is_slow_to_end_is_waited_for_in_both_directions() {
     assert_eq!(world.active(), Some(("v2--dies10", Track::Green)));
     pass(&mut world, 20);
     assert_eq!((world.selected("web"), world.replicas("web-blue")), (Some("blue"), 0), "traffic is back, the pods still wait");
+    let available = world.release.status.condition(ConditionType::Available).unwrap();
+    assert_eq!((available.status, available.message.as_str()), (ConditionStatus::False, "not all pods are ready: web"));
     pass(&mut world, 60);
     assert_eq!((world.active(), world.replicas("web-blue"), world.replicas("web-green")), (Some(("v1", Track::Blue)), 3, 0));
 }
