@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bascule_crds::{Track, WorkloadStrategyType, names};
+use bascule_crds::{Track, names};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -50,13 +50,10 @@ pub(crate) fn deployment(
 /// For a change of the template on its track. All new pods at once, and no pod of a serving ReplicaSet goes before its successor is there: what
 /// matters when a hand edit on the active track is put right. What cannot run twice cannot do so here either.
 fn strategy(release: &ReleaseView, workload: &str) -> Value {
-    let own = release.spec.workloads.iter().find(|it| it.name == workload);
-    match own.map(|it| it.strategy.kind) {
-        Some(WorkloadStrategyType::Recreate) => json!({ "type": "Recreate" }),
-        Some(WorkloadStrategyType::BlueGreen) | None => {
-            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } })
-        }
+    if release.recreates(workload) {
+        return json!({ "type": "Recreate" });
     }
+    json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "100%", "maxUnavailable": 0 } })
 }
 
 fn pod_template(workload: &RenderedWorkload, track: Track, revision: &str, identity: &BTreeMap<&str, String>) -> Value {

@@ -211,13 +211,18 @@ impl<'a> Decision<'a> {
         self.stalled.as_ref().or(self.waiting.as_ref()).map(|(_, message)| message.clone())
     }
 
+    /// It makes way. That is nobody's fault, unless somebody says so.
+    fn dismiss(&mut self, candidate: &Candidate) {
+        self.forsake(candidate);
+        self.next.candidate = None;
+        self.must_record = true;
+    }
+
     /// Remembers that a revision is not to be tried again by itself.
     fn reject(&mut self, candidate: &Candidate, reason: RejectReason, message: &str) {
-        self.forsake(candidate);
+        self.dismiss(candidate);
         self.next.rejected.retain(|rejection| rejection.revision != candidate.revision);
         if mutant::is(Mutant::ForgetRejection) {
-            self.next.candidate = None;
-            self.must_record = true;
             return;
         }
         self.next.rejected.push(Rejection {
@@ -228,8 +233,6 @@ impl<'a> Decision<'a> {
             at: self.now,
         });
         self.forget_rejections();
-        self.next.candidate = None;
-        self.must_record = true;
         self.record_notes.push(note(NoteKind::Rejected, format!("{} ({}): {message}", candidate.version, candidate.revision)));
     }
 }

@@ -154,6 +154,14 @@ pub struct ReleaseView {
     pub status: ReleaseStatus,
 }
 
+impl ReleaseView {
+    /// The pods of this workload cannot run beside those of another version.
+    pub fn recreates(&self, workload: &str) -> bool {
+        let own = self.spec.workloads.iter().find(|it| it.name == workload);
+        own.is_some_and(|it| it.strategy.kind == WorkloadStrategyType::Recreate)
+    }
+}
+
 /// What is read of a Deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {

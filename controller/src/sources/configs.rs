@@ -91,6 +91,10 @@ impl Configs {
 
     /// A watch for each place that somebody asks about: those that this key no longer asks about are left, and the new ones joined.
     fn want(&self, book: &mut Book, key: &Key, wanted: BTreeSet<ConfigName>) {
+        // Asked at each decision, and changed seldom.
+        if book.wanted.get(key).map_or(wanted.is_empty(), |known| *known == wanted) {
+            return;
+        }
         let places = |names: &BTreeSet<ConfigName>| -> BTreeSet<Place> {
             names.iter().map(|name| (name.kind, key.namespace.clone())).collect()
         };

@@ -187,7 +187,12 @@ impl Oracle {
     /// right at once, and the rest of the judges do not let it off.
     fn made_late(&self) -> bool {
         let creates = |request: &Request| request.body.as_ref().is_some_and(|body| text(body, "/metadata/uid").is_empty());
-        self.request.as_ref().is_some_and(|request| request.abandoned && creates(request))
+        self.is_late() && self.request.as_ref().is_some_and(creates)
+    }
+
+    /// Whoever sent the request had long given it up. What was right then is stopped by nothing now.
+    fn is_late(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.abandoned)
     }
 
     /// A person asked for no pods, now or a moment ago: then nobody expects an answer.
@@ -220,6 +225,12 @@ impl Oracle {
             self.violated("S2", at, &format!("users were on a bad version for {late} s while a good one was warm"));
         }
     }
+}
+
+/// Another candidate than before, or another attempt.
+fn begins(before: &Value, after: &Value) -> bool {
+    let (was, is) = (&before["status"]["candidate"], &after["status"]["candidate"]);
+    !is.is_null() && (was["revision"] != is["revision"] || was["startedAt"] != is["startedAt"])
 }
 
 pub(crate) fn ours(user: &str) -> bool {

@@ -137,11 +137,7 @@ impl Decision<'_> {
                 self.reject(candidate, reason, &message);
                 self.record_abort();
             }
-            Cause::Reverted => {
-                self.forsake(candidate);
-                self.next.candidate = None;
-                self.must_record = true;
-            }
+            Cause::Reverted => self.dismiss(candidate),
         }
     }
 
@@ -193,12 +189,8 @@ impl Decision<'_> {
         }
         let well = *health == Health::Good && *gated == Gated::Passed;
         if well && there && self.is_kept(candidate) && !self.discard(candidate) {
-            self.next.candidate = None;
-            self.remember_released(candidate);
-            self.must_record = true;
+            self.settle(candidate);
             self.probes.clear();
-            let message = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
-            self.record_notes.push(note(NoteKind::Settled, message));
         }
     }
 }

@@ -373,9 +373,7 @@ impl Decision<'_> {
             }
             Some(Refusal::Taken(why)) => {
                 self.stall("NameTaken", why);
-                self.forsake(candidate);
-                self.next.candidate = None;
-                self.must_record = true;
+                self.dismiss(candidate);
                 return true;
             }
             None => {}
@@ -406,9 +404,7 @@ impl Decision<'_> {
     /// Held while what cannot run twice has ended for it: users do not wait for a person. It starts anew when the hold is over.
     fn yields(&mut self, candidate: &Candidate) -> bool {
         let Some((_, why)) = self.paused().filter(|_| self.ends_others(candidate)) else { return false };
-        self.forsake(candidate);
-        self.next.candidate = None;
-        self.must_record = true;
+        self.dismiss(candidate);
         let back = self.stored.active.as_ref().map_or("the version before", |active| &active.version);
         let message =
             format!("{} ({}) makes way for {back}, which had ended for it: {why}", candidate.version, candidate.revision);
@@ -432,19 +428,26 @@ impl Decision<'_> {
         let bake = self.observed.release.spec.strategy.bake;
         let gated = !self.observed.release.spec.gates.after_switch.is_empty();
         let watched = !bake.get().is_zero() || gated || self.settles_later() || !self.is_kept(candidate);
-        let kind = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
-        self.record_notes.push(note(NoteKind::Switched, format!("{kind} has the traffic")));
+        let message = format!("{} ({}) on {} has the traffic", candidate.version, candidate.revision, candidate.track);
+        self.record_notes.push(note(NoteKind::Switched, message));
         if watched {
             switched.step = Stage::Baking;
             switched.summary = Candidate::summarise(&switched.version, Stage::Baking);
             self.next.candidate = Some(switched.clone());
             self.begin_gates(&switched, GateStage::AfterSwitch);
         } else {
-            self.next.candidate = None;
-            self.remember_released(&switched);
-            self.record_notes.push(note(NoteKind::Settled, kind));
+            self.settle(&switched);
         }
         self.must_record = true;
+    }
+
+    /// It is what runs now, and is remembered as such.
+    pub(super) fn settle(&mut self, candidate: &Candidate) {
+        self.next.candidate = None;
+        self.remember_released(candidate);
+        self.must_record = true;
+        let message = format!("{} ({}) on {}", candidate.version, candidate.revision, candidate.track);
+        self.record_notes.push(note(NoteKind::Settled, message));
     }
 
     pub(super) fn progress(&mut self, step: Stage, message: String) {

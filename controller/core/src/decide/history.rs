@@ -297,11 +297,7 @@ impl Decision<'_> {
 
     /// It becomes the candidate at once.
     pub(super) fn begin_again(&mut self, version: &Version, by: Option<String>) {
-        let candidate = Candidate {
-            workloads: version.workloads.clone(),
-            rollback: Some(Return { warm: true, by }),
-            ..Candidate::new(&version.revision, &version.version, version.track, version.artifacts.clone(), self.now)
-        };
+        let candidate = Candidate { rollback: Some(Return { warm: true, by }), ..self.anew(version) };
         let message = format!("{} ({}) is still warm on {}", candidate.version, candidate.revision, candidate.track);
         self.record_notes.push(note(NoteKind::Started, message));
         self.next.candidate = Some(candidate);
@@ -312,15 +308,23 @@ impl Decision<'_> {
     /// had just been switched to, and settles as any other does.
     pub(super) fn watch_again(&mut self, version: &Version) {
         let candidate = Candidate {
-            workloads: version.workloads.clone(),
             step: Stage::Baking,
             summary: Candidate::summarise(&version.version, Stage::Baking),
             prepared_at: Some(self.now),
             switched_at: Some(self.now),
-            ..Candidate::new(&version.revision, &version.version, version.track, version.artifacts.clone(), self.now)
+            ..self.anew(version)
         };
         self.next.candidate = Some(candidate.clone());
         self.begin_gates(&candidate, GateStage::AfterSwitch);
+    }
+
+    /// A version that runs, as a candidate.
+    fn anew(&self, version: &Version) -> Candidate {
+        let artifacts = version.artifacts.clone();
+        Candidate {
+            workloads: version.workloads.clone(),
+            ..Candidate::new(&version.revision, &version.version, version.track, artifacts, self.now)
+        }
     }
 
     /// How a candidate comes back, if a person asked for it.

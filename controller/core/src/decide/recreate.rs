@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bascule_crds::{Candidate, Step as Stage, Track, WorkloadStrategyType};
+use bascule_crds::{Candidate, Step as Stage, Track};
 
 use super::{Decision, later, workloads::of};
 use crate::{
@@ -45,10 +45,8 @@ impl Decision<'_> {
         true
     }
 
-    /// Its pods cannot run beside those of another version.
     pub(super) fn recreates(&self, workload: &str) -> bool {
-        let spec = self.observed.release.spec.workloads.iter().find(|it| it.name == workload);
-        spec.is_some_and(|it| it.strategy.kind == WorkloadStrategyType::Recreate)
+        self.observed.release.recreates(workload)
     }
 
     /// Pods of this workload are still there on a track, or may be. The watches say when that cannot be; that it is over says the API server
@@ -62,10 +60,10 @@ impl Decision<'_> {
         if deployments.iter().any(|it| it.replicas > 0) || self.observed.replica_sets.known().is_none_or(runs) {
             return true;
         }
-        let generations: BTreeMap<_, _> = deployments.iter().map(|it| (it.name.clone(), it.generation)).collect();
         if mutant::is(Mutant::EndingIsEnded) {
             return false;
         }
+        let generations: BTreeMap<_, _> = deployments.iter().map(|it| (it.name.clone(), it.generation)).collect();
         if let Some(seen) = self.observed.ended.get(workload) {
             let again = later(seen.at, self.policy.look_for_ends);
             let is_left = seen.left.is_some() || seen.generations != generations;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Oracle, label};
+use super::{Oracle, begins, label};
 use crate::api::Change;
 
 /// Since when each Release is held.
@@ -29,7 +29,7 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration, by
         }
         "batch/jobs" if by_us && change.before.is_none() && label(&change.object, "bascule.dev/job") == "hook" => {
             // A create that was sent before it was held, and arrives late, is stopped by nothing.
-            let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+            let late = oracle.is_late();
             let release = label(&change.object, "bascule.dev/release");
             if !late && oracle.was_held(&change.namespace, release, at) {
                 oracle.violated("held", at, &format!("the hook {} has begun", change.name));
@@ -47,11 +47,14 @@ fn is_held(release: &Value) -> bool {
 
 fn judge_begin(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
     let (Some(before), Some(after)) = (&change.before, change.after()) else { return };
-    let (was, is) = (&before["status"]["candidate"], &after["status"]["candidate"]);
-    let begins = !is.is_null() && (was["revision"] != is["revision"] || was["startedAt"] != is["startedAt"]);
+    let candidate = &after["status"]["candidate"];
     // One that has the traffic and is watched again starts nothing.
-    if begins && is["step"] != "Baking" && is_held(after) && oracle.was_held(&change.namespace, &change.name, at) {
-        oracle.violated("held", at, &format!("{} has begun", is["version"]));
+    if begins(before, after)
+        && candidate["step"] != "Baking"
+        && is_held(after)
+        && oracle.was_held(&change.namespace, &change.name, at)
+    {
+        oracle.violated("held", at, &format!("{} has begun", candidate["version"]));
     }
 }
 

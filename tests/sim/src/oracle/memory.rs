@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Oracle, text};
+use super::{Oracle, begins, text};
 use crate::api::{Api, Change};
 
 #[derive(Debug, Default)]
@@ -80,9 +80,8 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, _api: &Api, at: Signed
     let asked = oracle.memory.retried.get(&key).copied().unwrap_or(0);
     let retried = asked > 0;
     oracle.memory.retried.insert(key.clone(), asked.saturating_sub(taken));
-    let (was, is) = (&before["status"]["candidate"], &after["status"]["candidate"]);
-    let begins = !is.is_null() && (was["revision"] != is["revision"] || was["startedAt"] != is["startedAt"]);
-    if begins && known.contains(text(is, "/revision")) && !retried {
+    let is = &after["status"]["candidate"];
+    if begins(before, after) && known.contains(text(is, "/revision")) && !retried {
         oracle.violated("S6", at, &format!("{} was rejected and is tried again", text(is, "/version")));
     }
     if !retried && known.iter().any(|revision| !now.contains(revision)) && known.len() < 5 {

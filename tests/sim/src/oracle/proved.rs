@@ -63,7 +63,7 @@ fn judge_job(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration
             && !over
     });
     // A create that was sent long ago and arrives late is stopped by nothing; it runs once all the same.
-    let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+    let late = oracle.is_late();
     if let Some(other) = running.next().filter(|_| !late) {
         let other = text(other, "/metadata/name").to_owned();
         oracle.violated("S7", at, &format!("the hook {} runs beside {other}", change.name));
@@ -119,7 +119,7 @@ fn judge_start(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDurati
     let Some(after) = change.after() else { return };
     let revision = label(after, "bascule.dev/revision");
     let started = change.before.as_ref().is_some_and(|before| label(before, "bascule.dev/revision") == revision);
-    let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+    let late = oracle.is_late();
     if started || late {
         return;
     }

@@ -72,7 +72,7 @@ fn judge_alone(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDurati
     let Some(after) = change.after() else { return };
     let wants = |object: &Value| object["spec"]["replicas"].as_i64().unwrap_or(1) > 0;
     let starts = wants(after) && !change.before.as_ref().is_some_and(|before| wants(before));
-    let late = oracle.request.as_ref().is_some_and(|request| request.abandoned);
+    let late = oracle.is_late();
     let (release, workload) = (label(after, "bascule.dev/release"), label(after, "bascule.dev/workload"));
     let owner = api.store.find("bascule.dev/releases", &change.namespace, release);
     if !starts || late || !owner.is_some_and(|owner| recreates(owner, workload)) {
