@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bascule_crds::{ArchiveRecord, EnvironmentSpec, OperationSpec, ReleaseSpec, ReleaseStatus, Track, names};
+use bascule_crds::{
+    ArchiveRecord, EnvironmentSpec, OperationSpec, ReleaseSpec, ReleaseStatus, Track, WorkloadStrategyType, names,
+};
 use jiff::Timestamp;
 
 use crate::{config::ConfigName, gate::Samples, image::Reference, input::Input};

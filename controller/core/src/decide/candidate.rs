@@ -279,13 +279,13 @@ impl Decision<'_> {
 
     /// It is given up and keeps the traffic that it has: there is nowhere to go. The bake ends it; without one it is over now.
     fn commit_in_place(&mut self, candidate: &Candidate, cause: Cause) {
-        self.commit(candidate);
-        if let (Cause::Rejected(reason, message), None) = (cause, &self.next.candidate) {
+        let Some(switched) = self.take_over(candidate) else { return };
+        if let Cause::Rejected(reason, message) = cause {
             // That is no release to remember.
-            self.next.history.clone_from(&self.stored.history);
-            self.next.discarded.clone_from(&self.stored.discarded);
             self.reject(candidate, reason, &format!("{message}; there is no good version to return to, so traffic stays"));
             self.record_abort();
+        } else {
+            self.settle(&switched);
         }
     }
 
@@ -419,6 +419,13 @@ impl Decision<'_> {
 
     /// All Services are on the candidate: that was the switch.
     fn commit(&mut self, candidate: &Candidate) {
+        if let Some(switched) = self.take_over(candidate) {
+            self.settle(&switched);
+        }
+    }
+
+    /// It is the active version from now on. Returned is one that nothing more is asked of.
+    fn take_over(&mut self, candidate: &Candidate) -> Option<Candidate> {
         let mut switched = candidate.clone();
         switched.workloads = self.stand_for(candidate);
         switched.message = String::new();
@@ -430,15 +437,15 @@ impl Decision<'_> {
         let watched = !bake.get().is_zero() || gated || self.settles_later() || !self.is_kept(candidate);
         let message = format!("{} ({}) on {} has the traffic", candidate.version, candidate.revision, candidate.track);
         self.record_notes.push(note(NoteKind::Switched, message));
-        if watched {
-            switched.step = Stage::Baking;
-            switched.summary = Candidate::summarise(&switched.version, Stage::Baking);
-            self.next.candidate = Some(switched.clone());
-            self.begin_gates(&switched, GateStage::AfterSwitch);
-        } else {
-            self.settle(&switched);
-        }
         self.must_record = true;
+        if !watched {
+            return Some(switched);
+        }
+        switched.step = Stage::Baking;
+        switched.summary = Candidate::summarise(&switched.version, Stage::Baking);
+        self.next.candidate = Some(switched.clone());
+        self.begin_gates(&switched, GateStage::AfterSwitch);
+        None
     }
 
     /// It is what runs now, and is remembered as such.
