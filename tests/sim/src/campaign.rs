@@ -19,6 +19,7 @@ use crate::{
     outside::{Part, Trouble},
     roughly,
     run::{Outcome, PARAMETER, Run},
+    server::Sent,
 };
 
 /// What many runs came to.
@@ -150,15 +151,22 @@ pub fn play(count: u64, threads: usize, run: impl Fn(u64) -> Run + Sync, told: i
 
 /// Every crash point of a story: before, after the commit and after the reply of each request that a run without faults makes. Each of them
 /// twice: the next process is shown how things are, and how they were two seconds before.
+///
+/// What reads leaves nothing behind, and its process takes what it has read with it: wherever in it the crash is, the next one finds the same.
+/// So it has one point, and what writes has three.
 pub fn crashes(story: &Scenario, seed: u64) -> Vec<Run> {
     let calm = Run { scenario: story.clone(), seed, faults: Vec::new(), election: false };
-    let requests = calm.play().told;
-    let at =
-        |k| [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply].map(|what| Fault { when: When::Request(k), what });
+    let outcome = calm.play();
+    let points = |(index, sent): (usize, &Sent)| {
+        let all = [What::CrashBefore, What::CrashAfterCommit, What::CrashAfterReply];
+        let most = if *sent == Sent::Read { 1 } else { all.len() };
+        all.into_iter().take(most).map(move |what| Fault { when: When::Request(index as u64 + 1), what })
+    };
     // After the lists of the first process, and for all of the next one.
     let older = Fault { when: When::Millis(60), what: What::StaleLists { age: 2_000, lists: 7 } };
     let shown = |fault: Fault| [vec![fault.clone()], vec![fault, older.clone()]];
-    (1..=requests).flat_map(at).flat_map(shown).map(|faults| Run { faults, ..calm.clone() }).collect()
+    let requests = outcome.requests.iter().take(outcome.told).enumerate();
+    requests.flat_map(points).flat_map(shown).map(|faults| Run { faults, ..calm.clone() }).collect()
 }
 
 /// What became of one deliberate mistake.

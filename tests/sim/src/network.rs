@@ -22,7 +22,7 @@ use crate::{
     api::{Reply, Request, Target},
     fault::What,
     process::Life,
-    server::Server,
+    server::{Sent, Server},
     watch,
 };
 
@@ -81,12 +81,13 @@ impl Line {
         Duration::from_millis(inside.latency.between(1, most))
     }
 
-    fn fault(&self) -> Option<What> {
+    fn fault(&self, request: &Request) -> Option<What> {
         let now = u64::try_from(self.server.elapsed().as_millis()).unwrap_or(0);
         let mut inside = self.server.inside();
-        let count = inside.counts.entry(self.life.replica()).or_default();
-        *count += 1;
-        let k = *count;
+        let sent = inside.sent.entry(self.life.replica()).or_default();
+        let reads = request.method == "GET" || request.query.contains_key("dryRun");
+        sent.push(if reads { Sent::Read } else { Sent::Write });
+        let k = sent.len() as u64;
         if self.life.replica() == 0 && inside.faults.parted(now) {
             return Some(What::Lose);
         }
@@ -95,7 +96,7 @@ impl Line {
     }
 
     async fn carry(self, mut request: Request, sender: oneshot::Sender<Reply>) {
-        let fault = self.fault();
+        let fault = self.fault(&request);
         if matches!(fault, Some(What::CrashBefore)) {
             self.life.kill();
             return;

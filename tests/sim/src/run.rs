@@ -15,7 +15,7 @@ use crate::{
     oracle::rest,
     process::Replica,
     roughly,
-    server::{Asked, Server},
+    server::{Asked, Sent, Server},
     stage::{NAMESPACE, SimStage},
     trouble,
 };
@@ -37,10 +37,10 @@ pub struct Run {
 pub struct Outcome {
     /// What must not be; empty is good.
     pub violations: Vec<String>,
-    /// Requests of the controller, watches not counted.
-    pub requests: u64,
-    /// Those of them that it made before the story was over.
-    pub told: u64,
+    /// Requests of the first replica, watches not counted.
+    pub requests: Vec<Sent>,
+    /// So many of them were sent before the story was over.
+    pub told: usize,
     /// Requests of everybody.
     pub steps: usize,
     pub virtual_time: SignedDuration,
@@ -124,7 +124,7 @@ impl Run {
         if let Err(error) = played {
             violations.push(format!("story: {error:#}"));
         }
-        let told = server.inside().counts.get(&0).copied().unwrap_or(0);
+        let told = server.inside().sent.get(&0).map_or(0, Vec::len);
         // A fault that is still to come would only be late.
         faults.abort_all();
         server.inside().faults.cease();
@@ -145,7 +145,7 @@ impl Run {
         found.append(&mut violations);
         Outcome {
             violations: found,
-            requests: inside.counts.get(&0).copied().unwrap_or(0),
+            requests: inside.sent.remove(&0).unwrap_or_default(),
             told,
             steps: inside.history.len(),
             virtual_time: server.elapsed(),

@@ -38,6 +38,14 @@ pub struct Asked {
     pub words: Option<String>,
 }
 
+/// What a request of a controller can leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing: it reads, or is a dry run.
+    Read,
+    Write,
+}
+
 #[derive(Debug)]
 pub struct Inside {
     pub api: Api,
@@ -46,8 +54,8 @@ pub struct Inside {
     pub faults: Faults,
     pub oracle: Oracle,
     pub outside: Outside,
-    /// Requests of each replica since the beginning.
-    pub counts: BTreeMap<usize, u64>,
+    /// What each replica has sent since the beginning, in this order.
+    pub sent: BTreeMap<usize, Vec<Sent>>,
     seen: usize,
 }
 
@@ -68,7 +76,7 @@ impl Server {
             faults,
             outside: Outside::default(),
             oracle: Oracle::default(),
-            counts: BTreeMap::new(),
+            sent: BTreeMap::new(),
             seen: 0,
         };
         Arc::new(Self {

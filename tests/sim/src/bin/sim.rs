@@ -17,6 +17,10 @@ use bascule_sim::{
 use clap::Parser;
 use serde_json::json;
 
+// A run is made of small pieces of JSON.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Plays the whole controller in a deterministic simulation, under faults, and judges what the API server saw.
 #[derive(Debug, Parser)]
 #[command(name = "sim")]
@@ -156,7 +160,7 @@ fn one(run: &Run, arguments: &Arguments) -> bool {
     if arguments.history {
         print!("{}", outcome.text());
     }
-    println!("{}: {} requests of the controller, {} of all", run.scenario.name, outcome.requests, outcome.steps);
+    println!("{}: {} requests of the controller, {} of all", run.scenario.name, outcome.requests.len(), outcome.steps);
     for violation in &outcome.violations {
         println!("  {}", violation.replace('\n', "\n  "));
     }
