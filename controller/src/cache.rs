@@ -346,7 +346,7 @@ impl Cache {
         // A second at first: a person who watches sees it come back.
         let delay = pause(failures.saturating_add(4), &mut self.random);
         let retry_at = now + SignedDuration::try_from(delay).unwrap_or_default();
-        let trouble = Trouble { target: target.to_owned(), message, retry_at, lasting };
+        let trouble = Trouble { target: target.to_owned(), message, since, retry_at, lasting };
         self.memory(key).troubles.insert(target.to_owned(), Failing { failures, since, trouble });
     }
 

@@ -189,7 +189,7 @@ pub struct GateRecord {
     pub stage: GateStage,
     pub name: String,
     pub state: GateState,
-    /// What it said last, when that was no yes.
+    /// What it said last, when that was no yes; of a Job its last words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// When it said so.
@@ -199,6 +199,9 @@ pub struct GateRecord {
     /// Its time-out counts from here.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
+    /// Hash of the gate as it was asked: an answer counts for no other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     /// The Job that runs, or ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobRecord>,
@@ -232,7 +235,7 @@ pub struct HookRecord {
     pub revision: String,
     pub name: String,
     pub state: HookState,
-    /// Its last words, when it failed.
+    /// Its last words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// When it was to begin; then when it ended.
@@ -256,6 +259,9 @@ pub enum HookState {
 #[serde(rename_all = "camelCase")]
 pub struct Released {
     pub number: i64,
+    /// Number under which this revision was released first, when that was not now: so old is its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<i64>,
     pub revision: String,
     pub version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

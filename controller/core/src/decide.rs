@@ -125,6 +125,7 @@ impl<'a> Decision<'a> {
         }
         self.hear_operations();
         self.hold_on();
+        self.follow_hooks();
         match &self.stored.candidate {
             None => self.resting(),
             Some(candidate) if candidate.step == bascule_crds::Step::Baking => self.baking(candidate),

@@ -53,11 +53,21 @@ pub enum Mutant {
     EndingIsEnded,
     /// A hook begins although a person has said that nothing begins.
     IgnoreHold,
+    /// The Job of a gate begins before the preview shows the candidate.
+    JobBeforePreview,
+    /// A gate that was changed keeps the answer to what it asked before.
+    KeepPassed,
+    /// A return goes below the floor.
+    IgnoreFloor,
+    /// A hook does not wait for that of another version.
+    HooksSideBySide,
+    /// What a ConfigMap says is taken for what it said.
+    IgnoreConfigs,
 }
 
 impl Mutant {
     /// Those that must be caught.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 29] = [
         Self::SwitchBeforeReady,
         Self::UnknownIsEmpty,
         Self::ForgetRejection,
@@ -82,6 +92,11 @@ impl Mutant {
         Self::ForgetRollback,
         Self::EndingIsEnded,
         Self::IgnoreHold,
+        Self::JobBeforePreview,
+        Self::KeepPassed,
+        Self::IgnoreFloor,
+        Self::HooksSideBySide,
+        Self::IgnoreConfigs,
     ];
 }
 

@@ -210,6 +210,7 @@ pub struct Job {
     pub owner: Option<String>,
     /// It must have run before a version starts.
     pub is_hook: bool,
+    pub created: Timestamp,
     pub state: JobState,
 }
 
@@ -374,6 +375,8 @@ pub struct Trouble {
     /// [`crate::Step::target`] of the step.
     pub target: String,
     pub message: String,
+    /// Since when it has failed, again and again.
+    pub since: Timestamp,
     pub retry_at: Timestamp,
     /// It did not heal at the next attempt: worth a word in the status. Before that the word and its end would be two writes for nothing.
     pub lasting: bool,

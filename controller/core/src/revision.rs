@@ -115,9 +115,11 @@ impl Rendered {
         }
     }
 
-    /// What a person has asked for: the templates as they are written and what the pointers lead to. Not what names in them stand for.
+    /// The version that a person has asked for: what the pointers lead to. Templates are rendered anew by many a tool, with the same image;
+    /// they are the version only where nothing else is.
     pub(crate) fn asked(&self) -> String {
-        let templates: BTreeMap<_, _> = self.workloads.iter().map(|workload| (&workload.name, &workload.source)).collect();
+        let written = self.workloads.iter().filter(|_| self.artifacts.is_empty());
+        let templates: BTreeMap<_, _> = written.map(|workload| (&workload.name, &workload.source)).collect();
         let what = |it: &ResolvedArtifact| json!([it.name, it.reference, it.image, it.archive]);
         let artifacts: Vec<_> = self.artifacts.iter().map(what).collect();
         short_hash(json!({ "templates": templates, "artifacts": artifacts }).to_string())

@@ -8,7 +8,7 @@ use bascule_crds::{Track, names};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod},
+    api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, PersistentVolumeClaim, Pod},
 };
 use kube::{
     Api, Resource,
@@ -274,23 +274,21 @@ impl Reader<'_> {
         let mut pods = self.list::<Pod>(&of_job).await?.items;
         pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
         let Some(pod) = pods.last() else { return Ok(String::new()) };
-        let mut said: Vec<String> = pod_says(pod).into_iter().collect();
-        said.extend(self.last_lines(pod).await);
+        let ends = ends(pod);
+        let failed = ends.iter().find(|(_, ended)| ended.exit_code != 0);
+        // What a Job that succeeded has to say is a reference, not how it ended.
+        let says = if failed.is_some() { pod_says(pod) } else { ends.iter().find_map(|(_, ended)| ended.message.clone()) };
+        let mut said: Vec<String> = says.into_iter().filter(|text| !text.is_empty()).collect();
+        if let Some((container, _)) = failed.or(ends.last()) {
+            said.extend(self.last_lines(pod, container).await);
+        }
         Ok(one_line(&said.join("; ")))
     }
 
     /// None: it has printed nothing, or its log may not be read.
-    async fn last_lines(&self, pod: &Pod) -> Option<String> {
-        let statuses = pod
-            .status
-            .iter()
-            .flat_map(|status| status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()));
-        let failed = |it: &&ContainerStatus| {
-            it.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code != 0)
-        };
-        let container = statuses.into_iter().find(failed)?.name.clone();
+    async fn last_lines(&self, pod: &Pod, container: &str) -> Option<String> {
         let parameters = LogParams {
-            container: Some(container),
+            container: Some(container.to_owned()),
             tail_lines: Some(LAST_LINES),
             limit_bytes: Some(LAST_BYTES),
             ..LogParams::default()
@@ -313,6 +311,13 @@ impl Reader<'_> {
             None => message,
         }))
     }
+}
+
+/// The containers that have ended, and how; those of the beginning first.
+fn ends(pod: &Pod) -> Vec<(&str, &ContainerStateTerminated)> {
+    let status = pod.status.iter();
+    let all = status.flat_map(|it| it.init_container_statuses.iter().flatten().chain(it.container_statuses.iter().flatten()));
+    all.filter_map(|it| Some((it.name.as_str(), it.state.as_ref()?.terminated.as_ref()?))).collect()
 }
 
 fn workload(pod: &Pod) -> &str {

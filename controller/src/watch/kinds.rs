@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bascule_core::{Deployment, Job, JobState, Record, ReplicaSet, Service, ServiceForm, ServicePort, input::Input};
 use bascule_crds::{Track, names};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision as FullRevision, Deployment as FullDeployment, ReplicaSet as FullReplicaSet},
@@ -257,6 +258,7 @@ impl SlimJob {
             uid: meta.uid.clone().unwrap_or_default(),
             owner: owner(meta),
             is_hook: label(meta, names::JOB) == "hook",
+            created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             state,
         }
     }

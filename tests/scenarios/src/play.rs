@@ -124,7 +124,7 @@ impl Run {
     }
 }
 
-/// Puts the revisions, and the Job of the last hook, that status names at this moment into the texts of a write or a deletion.
+/// Puts what status says at this moment into the texts of a write or a deletion.
 pub async fn with_revisions<S: Stage>(action: &Action, stage: &mut S) -> anyhow::Result<Action> {
     let (Action::Write(_) | Action::Delete(_)) = action else { return Ok(action.clone()) };
     let text = serde_json::to_string(action)?;
@@ -140,16 +140,16 @@ pub async fn with_revisions<S: Stage>(action: &Action, stage: &mut S) -> anyhow:
             text = text.replace(&variable, revision.with_context(|| format!("status has no {place}"))?);
         }
     }
-    if text.contains(HOOK_JOB) {
-        let hooks = sight.status("/hooks").and_then(Value::as_array).and_then(|hooks| hooks.last());
-        let job = hooks.and_then(|hook| hook.pointer("/job/name")?.as_str()).context("no hook has a Job")?;
-        text = text.replace(HOOK_JOB, job);
+    while let Some((before, rest)) = text.split_once(OF_STATUS) {
+        let (pointer, after) = rest.split_once(')').context("a variable without an end")?;
+        let found = sight.status(pointer).and_then(Value::as_str).with_context(|| format!("status has no {pointer}"))?;
+        text = format!("{before}{found}{after}");
     }
     Ok(serde_json::from_str(&text)?)
 }
 
-/// In the texts of actions.
-const HOOK_JOB: &str = "$(hook.job)";
+/// In the texts of actions, as in `$(status/hooks/0/job/name)`.
+const OF_STATUS: &str = "$(status";
 
 fn list(sentences: &[String]) -> String {
     sentences.iter().map(|sentence| format!("  - {sentence}")).collect::<Vec<_>>().join("\n")

@@ -84,6 +84,12 @@ pub enum What {
     DeletePreview,
     /// The status of the Release is wiped.
     WipeStatus,
+    /// Jobs that have ended are removed, as Kubernetes does after a day.
+    TidyJobs,
+    /// Somebody deletes all Jobs.
+    DeleteJobs,
+    /// Jobs that run fail: their node is lost.
+    FailJobs,
     /// Something is the matter with AWS or the registry, for so long.
     Outside { part: Part, trouble: Trouble, length: u64 },
     /// Tags and keys mean something else from now on.
@@ -103,6 +109,9 @@ impl What {
                 | Self::DeleteDeployment { .. }
                 | Self::DeletePreview
                 | Self::WipeStatus
+                | Self::TidyJobs
+                | Self::DeleteJobs
+                | Self::FailJobs
                 | Self::Outside { .. }
                 | Self::Republish
                 | Self::ClockJump(_)
@@ -116,10 +125,11 @@ impl What {
 
     /// One of all that there are.
     pub fn sample(chance: &mut Chance) -> Self {
-        let kinds = ["Release", "Operation", "Environment", "Deployment", "ReplicaSet", "Service", "EndpointSlice", "Namespace"];
+        let kinds =
+            ["Release", "Operation", "Environment", "Deployment", "ReplicaSet", "Service", "EndpointSlice", "Namespace", "Job"];
         let track = if chance.once_in(2) { "blue" } else { "green" }.to_owned();
         let secs = |chance: &mut Chance, most: u64| chance.between(1, most) * 1_000;
-        match chance.below(32) {
+        match chance.below(35) {
             0 => Self::CrashBefore,
             1 => Self::CrashAfterCommit,
             2 => Self::CrashAfterReply,
@@ -152,6 +162,9 @@ impl What {
             28 => Self::ForeignService,
             29 => Self::ForeignTrack,
             30 => Self::DeleteDeployment { track },
+            31 => Self::TidyJobs,
+            32 => Self::DeleteJobs,
+            33 => Self::FailJobs,
             _ => {
                 if chance.once_in(2) {
                     Self::DeletePreview
@@ -213,6 +226,9 @@ impl What {
             Self::DeleteDeployment { .. } => "Deployment deleted",
             Self::DeletePreview => "preview deleted",
             Self::WipeStatus => "status wiped",
+            Self::TidyJobs => "ended Jobs removed",
+            Self::DeleteJobs => "Jobs deleted",
+            Self::FailJobs => "Jobs fail",
             Self::Outside { part: Part::Parameters, .. } => "Parameter Store in trouble",
             Self::Outside { part: Part::Registry, .. } => "registry in trouble",
             Self::Outside { part: Part::Archives, .. } => "S3 in trouble",

@@ -180,6 +180,19 @@ fn by_hand(server: &Server, what: &What) -> Vec<Request> {
             let all = store.all("services").filter(|it| it["metadata"]["labels"].get("bascule.dev/preview-of").is_some());
             all.map(|it| delete("services", it)).collect()
         }
+        What::TidyJobs => store.all("batch/jobs").filter(|job| has_ended(job)).map(|job| delete("batch/jobs", job)).collect(),
+        What::DeleteJobs => store.all("batch/jobs").map(|job| delete("batch/jobs", job)).collect(),
+        What::FailJobs => {
+            let status = json!({"status": {"conditions": [
+                {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "Pod was on a node that is gone"},
+            ]}});
+            let running = store.all("batch/jobs").filter(|job| !has_ended(job));
+            let fail = |job| Request {
+                path: format!("{}/status", request("batch/jobs", job).path),
+                ..patch("batch/jobs", job, status.clone())
+            };
+            running.map(|job| fail(job)).collect()
+        }
         What::WipeStatus => store
             .all("bascule.dev/releases")
             .map(|release| Request {
@@ -189,6 +202,10 @@ fn by_hand(server: &Server, what: &What) -> Vec<Request> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+fn has_ended(job: &Value) -> bool {
+    job["status"]["conditions"].as_array().is_some_and(|all| !all.is_empty())
 }
 
 fn request(full: &str, object: &Value) -> Request {

@@ -196,6 +196,7 @@ impl Decision<'_> {
                 self.steer(&services.seen, &home, Move::Heal, "healed");
                 self.progress(Stage::Verifying, String::new());
                 self.forget_open_gates();
+                self.follow_gate_jobs(candidate);
                 if let Some((reason, why)) = self.paused() {
                     self.wait(reason, format!("{why}: {} is ready and gets no traffic", candidate.version));
                 }

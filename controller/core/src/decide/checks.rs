@@ -2,11 +2,12 @@
 //!
 //! Asked at every decision, so that a mistake is a condition within a second of the write and not a failed release at night.
 
-use bascule_crds::{Gate, Gates, HttpGate, JobTemplate};
+use bascule_crds::{Gate, GateStage, Gates, Hook, HttpGate, JobTemplate};
 use bascule_expressions::{Expression, Kind, check_query};
+use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::Decision;
+use super::{Decision, gates::stage_field, jobs::told};
 use crate::{
     revision::open_variables,
     variables::{Variables, substitute, substitute_text},
@@ -19,20 +20,36 @@ impl Decision<'_> {
         if spec.hooks.before_start.is_empty() && spec.gates == Gates::default() {
             return None;
         }
-        // What the variables stand for is known when the artifacts are; until then nothing starts anyway.
-        let variables = open_variables(self.observed, &self.wanted.as_ref().ok()?.artifacts).ok()?;
+        let variables = self.known_variables();
         let mut hooks = spec.hooks.before_start.iter();
-        let hooks = hooks.find_map(|hook| job(&hook.job, &format!("spec.hooks.beforeStart[{}].job", hook.name), &variables));
+        let hooks = hooks.find_map(|hook| check_hook(hook, variables.as_ref()));
         hooks.or_else(|| {
-            let before = spec.gates.before_switch.iter().map(|gate| ("beforeSwitch", gate));
-            let mut all = before.chain(spec.gates.after_switch.iter().map(|gate| ("afterSwitch", gate)));
-            all.find_map(|(stage, gate)| self.check_gate(gate, &format!("spec.gates.{stage}[{}]", gate.name), &variables))
+            let before = spec.gates.before_switch.iter().map(|gate| (GateStage::BeforeSwitch, gate));
+            let mut all = before.chain(spec.gates.after_switch.iter().map(|gate| (GateStage::AfterSwitch, gate)));
+            all.find_map(|(stage, gate)| self.check_gate(gate, stage, variables.as_ref()))
         })
     }
 
-    fn check_gate(&self, gate: &Gate, path: &str, variables: &Variables) -> Option<String> {
-        let text =
-            |field: &str, text: &str| substitute_text(text, &format!("{path}.{field}"), variables).map_err(|it| it.to_string());
+    /// Of one that is about to be asked.
+    pub(super) fn mistake(&self, gate: &Gate, stage: GateStage) -> Option<String> {
+        self.check_gate(gate, stage, self.known_variables().as_ref())
+    }
+
+    /// Of one that is about to run. It is said, and waited for: nothing has run, so nothing has failed.
+    pub(super) fn hook_is_wrong(&mut self, hook: &Hook) -> bool {
+        let Some(why) = check_hook(hook, self.known_variables().as_ref()) else { return false };
+        self.stall("GateInvalid", why);
+        true
+    }
+
+    /// None: what they stand for is known when the artifacts are. Until then what can be read without them is checked.
+    fn known_variables(&self) -> Option<Variables> {
+        open_variables(self.observed, &self.wanted.as_ref().ok()?.artifacts).ok()
+    }
+
+    fn check_gate(&self, gate: &Gate, stage: GateStage, variables: Option<&Variables>) -> Option<String> {
+        let path = &format!("spec.gates.{}[{}]", stage_field(stage), gate.name);
+        let text = |field: &str, text: &str| resolved(text, &format!("{path}.{field}"), variables);
         let result = if let Some(http) = &gate.http {
             let expected =
                 http.expect.as_deref().map_or(Ok(()), |text| expression(text, Kind::Http, &format!("{path}.http.expect")));
@@ -46,7 +63,7 @@ impl Decision<'_> {
             let expected = expression(&prometheus.expect, Kind::Prometheus, &format!("{path}.prometheus.expect"));
             let place = self.prometheus_address(prometheus).map(drop).map_err(|why| format!("{path}.prometheus.address: {why}"));
             expected.and(place).and_then(|()| text("prometheus.query", &prometheus.query)).and_then(|query| {
-                let wrong = check_query(&query).err().filter(|error| !error.may_be_newer());
+                let wrong = query.and_then(|query| check_query(&query).err()).filter(|error| !error.may_be_newer());
                 wrong.map_or(Ok(()), |error| Err(format!("{path}.prometheus.query: {error}")))
             })
         } else if let Some(webhook) = &gate.webhook {
@@ -54,7 +71,22 @@ impl Decision<'_> {
         } else {
             gate.job.as_ref().and_then(|template| job(template, &format!("{path}.job"), variables)).map_or(Ok(()), Err)
         };
-        result.err()
+        result.and_then(|()| self.check_counts(gate, stage, path)).err()
+    }
+
+    /// So many answers must fit into the time that it has.
+    fn check_counts(&self, gate: &Gate, stage: GateStage, path: &str) -> Result<(), String> {
+        let pauses = i32::try_from(gate.successes().saturating_sub(1)).unwrap_or(i32::MAX);
+        let least = gate.interval().get().checked_mul(pauses).unwrap_or(SignedDuration::MAX);
+        let timeout = self.timeout_of(gate, stage);
+        if gate.job.is_some() || least < timeout {
+            return Ok(());
+        }
+        let (successes, interval) = (gate.successes(), told(gate.interval().get()));
+        Err(format!(
+            "{path}.successes: {successes} answers, one every {interval}, do not fit into the timeout of {}",
+            told(timeout)
+        ))
     }
 
     fn check_target(&self, http: &HttpGate, path: &str) -> Result<(), String> {
@@ -72,12 +104,24 @@ fn expression(text: &str, kind: Kind, path: &str) -> Result<(), String> {
     Expression::parse(text, kind).map(drop).map_err(|error| format!("{path}: {error}"))
 }
 
+/// None: what stands in it is not known yet.
+fn resolved(text: &str, path: &str, variables: Option<&Variables>) -> Result<Option<String>, String> {
+    match variables {
+        Some(variables) => substitute_text(text, path, variables).map(Some).map_err(|error| error.to_string()),
+        None => Ok((!text.contains("$(")).then(|| text.to_owned())),
+    }
+}
+
+fn check_hook(hook: &Hook, variables: Option<&Variables>) -> Option<String> {
+    job(&hook.job, &format!("spec.hooks.beforeStart[{}].job", hook.name), variables)
+}
+
 /// A pod template must at least have containers, and no name that stands for nothing.
-fn job(template: &JobTemplate, path: &str, variables: &Variables) -> Option<String> {
+fn job(template: &JobTemplate, path: &str, variables: Option<&Variables>) -> Option<String> {
     let path = format!("{path}.template");
     let containers = template.template.pointer("/spec/containers").and_then(Value::as_array);
     if containers.is_none_or(Vec::is_empty) {
         return Some(format!("{path}.spec.containers: a pod needs at least one container"));
     }
-    substitute(&template.template, &path, variables).err().map(|error| error.to_string())
+    substitute(&template.template, &path, variables?).err().map(|error| error.to_string())
 }

@@ -69,7 +69,7 @@ impl Decision<'_> {
         let (mut all, mut open) = (true, Vec::new());
         for gate in &gates {
             // Said as it will be said in a moment: the status is not written for less.
-            let Some(known) = record(candidate, GateStage::BeforeSwitch, &gate.name) else {
+            let Some(known) = current(candidate, GateStage::BeforeSwitch, gate) else {
                 all = false;
                 open.push(format!("gate {}", gate.name));
                 continue;
@@ -82,7 +82,7 @@ impl Decision<'_> {
             match self.verdict(candidate, gate, known) {
                 // What has passed is in the status before traffic goes by it.
                 Gated::Passed => {
-                    self.mark(known, GateState::Passed, String::new());
+                    self.pass(known);
                     let message = format!("gate {} of {} ({})", gate.name, candidate.version, candidate.revision);
                     self.record_notes.push(note(NoteKind::GatePassed, message));
                 }
@@ -106,14 +106,12 @@ impl Decision<'_> {
         self.begin_gates(candidate, GateStage::AfterSwitch);
         let (mut all, mut open, mut failed) = (true, Vec::new(), None);
         for gate in &gates {
-            let Some(known) = record(candidate, GateStage::AfterSwitch, &gate.name) else {
+            let Some(known) = current(candidate, GateStage::AfterSwitch, gate) else {
                 all = false;
                 continue;
             };
             match self.verdict(candidate, gate, known) {
-                Gated::Passed if gate.job.is_some() && known.state == GateState::Running => {
-                    self.mark(known, GateState::Passed, String::new());
-                }
+                Gated::Passed if gate.job.is_some() && known.state == GateState::Running => self.pass(known),
                 Gated::Passed => {}
                 Gated::NotYet(why) => {
                     all = false;
@@ -132,24 +130,27 @@ impl Decision<'_> {
         }
     }
 
-    /// From here on their time-outs count.
+    /// From here on their time-outs count. What was said to another question than is asked now counts for nothing.
     pub(super) fn begin_gates(&mut self, candidate: &Candidate, stage: GateStage) {
         let gates = self.gates(candidate, stage);
         let now = self.now;
         let Some(next) = &mut self.next.candidate else { return };
-        for gate in gates {
-            if record(next, stage, &gate.name).is_none() {
-                next.gates.push(GateRecord {
-                    stage,
-                    name: gate.name,
-                    state: GateState::Running,
-                    message: String::new(),
-                    at: None,
-                    since: now,
-                    job: None,
-                });
-                self.must_record = true;
+        for gate in &gates {
+            if current(next, stage, gate).is_some() {
+                continue;
             }
+            next.gates.retain(|record| record.stage != stage || record.name != gate.name);
+            next.gates.push(GateRecord {
+                stage,
+                name: gate.name.clone(),
+                state: GateState::Running,
+                message: String::new(),
+                at: None,
+                since: now,
+                question: Some(question(gate)),
+                job: None,
+            });
+            self.must_record = true;
         }
     }
 
@@ -160,20 +161,34 @@ impl Decision<'_> {
         }
     }
 
-    fn verdict(&mut self, candidate: &Candidate, gate: &Gate, known: &GateRecord) -> Gated {
-        // After the switch there is time for the whole bake, and for what it takes to answer once more after a restart.
-        let at_least = match known.stage {
-            GateStage::BeforeSwitch => SignedDuration::ZERO,
-            GateStage::AfterSwitch => {
-                self.observed.release.spec.strategy.bake.get() + gate.interval().get() + gate.interval().get()
+    /// While a person holds it nothing is asked, and what runs goes on: how it ended is kept before Kubernetes tidies it away.
+    pub(super) fn follow_gate_jobs(&mut self, candidate: &Candidate) {
+        for gate in self.gates(candidate, GateStage::BeforeSwitch) {
+            let known = current(candidate, GateStage::BeforeSwitch, &gate);
+            let Some(known) = known.filter(|it| it.state == GateState::Running && it.job.is_some()) else { continue };
+            match self.verdict(candidate, &gate, known) {
+                Gated::Passed => self.pass(known),
+                Gated::Failed(why) => self.mark(known, GateState::Failed, why),
+                Gated::NotYet(_) => {}
             }
-        };
-        let timeout = gate.timeout.get().max(at_least);
-        if let Some(template) = &gate.job {
-            return self.job_verdict(candidate, gate, template, known);
         }
+    }
+
+    fn verdict(&mut self, candidate: &Candidate, gate: &Gate, known: &GateRecord) -> Gated {
+        // A mistake in the spec is no answer of the version.
+        if known.job.is_none()
+            && known.state == GateState::Running
+            && let Some(why) = self.mistake(gate, known.stage)
+        {
+            self.stall("GateInvalid", why.clone());
+            return Gated::NotYet(why);
+        }
+        let timeout = self.timeout_of(gate, known.stage);
         if let Some(why) = self.hidden(gate, known.stage) {
             return Gated::NotYet(why);
+        }
+        if let Some(template) = &gate.job {
+            return self.job_verdict(candidate, gate, template, known);
         }
         match self.probe(candidate, gate, known.stage) {
             Ok(probe) => {
@@ -183,6 +198,16 @@ impl Decision<'_> {
             }
             // Nothing to ask with is nothing that was answered.
             Err(why) => self.without_answer(known, timeout, why),
+        }
+    }
+
+    /// After the switch there is time for the whole bake, and for what it takes to answer once more after a restart.
+    pub(super) fn timeout_of(&self, gate: &Gate, stage: GateStage) -> SignedDuration {
+        let bake = self.observed.release.spec.strategy.bake.get();
+        let pause = gate.interval().get();
+        match stage {
+            GateStage::BeforeSwitch => gate.timeout.get(),
+            GateStage::AfterSwitch => gate.timeout.get().max(bake.saturating_add(pause).saturating_add(pause)),
         }
     }
 
@@ -202,7 +227,7 @@ impl Decision<'_> {
             return Gated::Passed;
         }
         let why = match last {
-            Verdict::Pass => String::new(),
+            Verdict::Pass => format!("{passes} good answers in a row, and {} are asked for", gate.successes()),
             Verdict::Fail(why) | Verdict::Unknown(why) => why.clone(),
         };
         self.without_answer(known, timeout, why)
@@ -222,13 +247,9 @@ impl Decision<'_> {
         if known.state == GateState::Passed {
             return Gated::Passed;
         }
-        let stage = match known.stage {
-            GateStage::BeforeSwitch => "beforeSwitch",
-            GateStage::AfterSwitch => "afterSwitch",
-        };
         let wanted = Wanted {
             kind: "gate",
-            field: format!("spec.gates.{stage}[{}]", gate.name),
+            field: format!("spec.gates.{}[{}]", stage_field(known.stage), gate.name),
             attempt: candidate.started_at.to_string(),
             name: &gate.name,
             template,
@@ -236,6 +257,11 @@ impl Decision<'_> {
             since: known.since,
             record: known.job.as_ref(),
         };
+        let name = self.job_name(candidate, &wanted);
+        let begun = known.job.is_some() || self.observed.jobs.known().is_none_or(|jobs| jobs.contains_key(&name));
+        if !begun && let Err(why) = self.previews_show(candidate) {
+            return self.without_answer(known, gate.timeout.get(), why);
+        }
         match self.run(candidate, &wanted) {
             Outcome::Pending => Gated::NotYet(known.message.clone()),
             Outcome::Running => Gated::NotYet("its Job runs".to_owned()),
@@ -243,8 +269,11 @@ impl Decision<'_> {
                 self.keep_job(known, job);
                 Gated::NotYet("its Job runs".to_owned())
             }
-            Outcome::Succeeded(job) => {
+            Outcome::Succeeded(job, words) => {
                 self.keep_job(known, job);
+                if let Some(record) = self.next_record(known) {
+                    record.message = words;
+                }
                 Gated::Passed
             }
             Outcome::Failed(job, why) => {
@@ -262,6 +291,12 @@ impl Decision<'_> {
             record.job = Some(job);
             self.must_record = true;
         }
+    }
+
+    /// Of a Job its last words are kept.
+    fn pass(&mut self, known: &GateRecord) {
+        let words = self.next_record(known).filter(|record| record.job.is_some()).map(|record| record.message.clone());
+        self.mark(known, GateState::Passed, words.unwrap_or_default());
     }
 
     fn mark(&mut self, known: &GateRecord, state: GateState, message: String) {
@@ -313,8 +348,13 @@ impl Decision<'_> {
             if let Sight::Unknown(why) = sight { Some(why.clone()) } else { None }
         }
         let observed = self.observed;
-        let preview = |service: &String| (stage == GateStage::BeforeSwitch).then(|| names::preview(service));
-        let services = gate.http.iter().filter_map(|http| http.service.as_ref());
+        // One of somebody else is no part of it.
+        let preview = |service: &String| {
+            let preview = (stage == GateStage::BeforeSwitch).then(|| names::preview(service));
+            preview.filter(|preview| self.is_own(preview).is_ok())
+        };
+        let told = observed.release.spec.services.iter().map(|it| &it.name).filter(|_| gate.job.is_some());
+        let services = gate.http.iter().filter_map(|http| http.service.as_ref()).chain(told);
         let mut services = services.flat_map(|service| [Some(service.clone()), preview(service)]).flatten();
         why(&observed.environment).or_else(|| why(&observed.replica_sets)).or_else(|| {
             services.find_map(|name| why(observed.services.get(&name)?).or_else(|| why(observed.endpoints.get(&name)?)))
@@ -392,6 +432,9 @@ impl Decision<'_> {
             GateStage::BeforeSwitch => spec.preview.then(|| names::preview(name)),
         };
         if let Some(through) = through.filter(|_| http.each == Each::Any) {
+            if stage == GateStage::BeforeSwitch {
+                self.is_own(&through)?;
+            }
             self.shows(&through, candidate.track, stage)?;
             return Ok(Target::Service { name: through, port: number });
         }
@@ -399,6 +442,24 @@ impl Decision<'_> {
         let mut labels = labels(None);
         labels.extend(service.base_selector());
         Ok(Target::Pods { labels, port, each: http.each })
+    }
+
+    /// What a Job is told of answers for the candidate, and for nobody else.
+    fn previews_show(&self, candidate: &Candidate) -> Result<(), String> {
+        if mutant::is(Mutant::JobBeforePreview) {
+            return Ok(());
+        }
+        self.addresses().into_iter().try_for_each(|(service, _)| {
+            let preview = names::preview(&service);
+            self.is_own(&preview)?;
+            self.shows(&preview, candidate.track, GateStage::BeforeSwitch)
+        })
+    }
+
+    fn is_own(&self, preview: &str) -> Result<(), String> {
+        let seen = self.observed.services.get(preview).and_then(|sight| sight.known()?.as_ref());
+        let is_foreign = seen.is_some_and(|it| it.owner.as_deref() != Some(self.observed.release.uid.as_str()));
+        if is_foreign { Err(format!("Service {preview} is not managed by this Release")) } else { Ok(()) }
     }
 
     /// It sends to the candidate, and to nobody else.
@@ -493,6 +554,26 @@ impl Decision<'_> {
             _ => None,
         }
     }
+}
+
+/// As it stands in the Release.
+pub(super) fn stage_field(stage: GateStage) -> &'static str {
+    match stage {
+        GateStage::BeforeSwitch => "beforeSwitch",
+        GateStage::AfterSwitch => "afterSwitch",
+    }
+}
+
+/// Another text is another question.
+fn question(gate: &Gate) -> String {
+    short_hash(serde_json::to_string(gate).unwrap_or_default())
+}
+
+/// What is known of this very gate. A Job has run, whatever has become of its template.
+fn current<'a>(candidate: &'a Candidate, stage: GateStage, gate: &Gate) -> Option<&'a GateRecord> {
+    let known = record(candidate, stage, &gate.name)?;
+    let same = known.question.as_ref().is_none_or(|known| *known == question(gate));
+    (same || known.job.is_some() || mutant::is(Mutant::KeepPassed)).then_some(known)
 }
 
 fn record<'a>(candidate: &'a Candidate, stage: GateStage, name: &str) -> Option<&'a GateRecord> {

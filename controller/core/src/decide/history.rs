@@ -103,8 +103,10 @@ impl Decision<'_> {
     pub(super) fn remember_released(&mut self, candidate: &Candidate) {
         let number = self.next_number();
         let writer = || candidate.artifacts.iter().find_map(|artifact| artifact.parameter.as_ref()?.modified_by.clone());
+        let first = self.first_number(&candidate.revision);
         self.next.history.push(Released {
             number,
+            first,
             revision: candidate.revision.clone(),
             version: candidate.version.clone(),
             commit: candidate.artifacts.iter().find_map(|artifact| artifact.commit.clone()),
@@ -241,16 +243,17 @@ impl Decision<'_> {
     /// Code that old does not understand what a migration has made since.
     pub(super) fn below_floor(&self, goal: &Goal) -> Option<String> {
         let floor = self.observed.release.spec.rollback.floor.as_deref().filter(|floor| !floor.is_empty())?;
-        // The age of code is that of its first release.
-        let first = |revision: &str| self.stored.history.iter().filter(|it| it.revision == revision).map(|it| it.number).min();
+        if mutant::is(Mutant::IgnoreFloor) {
+            return None;
+        }
         let lowest = match self.named(floor) {
-            Ok(named) => named.and_then(|it| first(&it.revision)),
+            Ok(named) => named.and_then(|it| self.first_number(&it.revision)),
             Err(why) => return Some(format!("rollback.floor: {why}")),
         };
         let Some(lowest) = lowest else {
             return Some(format!("rollback.floor is {floor}, which is not in the history, so nobody knows what is older"));
         };
-        match first(&goal.revision) {
+        match self.first_number(&goal.revision) {
             Some(number) if number >= lowest => None,
             Some(_) => Some(format!("{} is older than rollback.floor, {floor}", goal.version)),
             None => Some(format!(
@@ -258,6 +261,19 @@ impl Decision<'_> {
                 goal.version
             )),
         }
+    }
+
+    /// The age of code is that of its first release, also when that has fallen out of the history.
+    fn first_number(&self, revision: &str) -> Option<i64> {
+        let of = self.stored.history.iter().filter(|it| it.revision == revision);
+        of.map(|it| it.first.unwrap_or(it.number)).min()
+    }
+
+    /// What it was made from is there, or it needs none of that.
+    pub(super) fn can_return(&mut self, goal: &Goal) -> Result<(), Blocked> {
+        let runs = self.stored.active.iter().chain(&self.stored.previous).any(|it| it.revision == goal.revision);
+        let asked = self.asked.as_ref().is_some_and(|asked| asked.revision.as_str() == goal.revision);
+        if runs || asked { Ok(()) } else { self.again(&goal.revision).map(drop) }
     }
 
     /// From now on the goal is wanted, and what was left does not come back by itself.

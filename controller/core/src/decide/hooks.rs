@@ -2,7 +2,7 @@
 //!
 //! What came of a hook is kept by revision in the status, whatever becomes of the candidate: a revision that comes back finds it done.
 
-use bascule_crds::{Candidate, Hook, HookRecord, HookState, RejectReason, Step as Stage};
+use bascule_crds::{Candidate, Hook, HookRecord, HookState, JobRecord, RejectReason, Step as Stage};
 
 use super::{
     Decision,
@@ -114,6 +114,9 @@ impl Decision<'_> {
                 }
             }
         }
+        if self.waits_for_left(candidate) {
+            return false;
+        }
         if self.rests(|version| format!("the hooks of {version} are done, and its pods do not start"), candidate) {
             return false;
         }
@@ -147,6 +150,9 @@ impl Decision<'_> {
             since: record.at,
             record: record.job.as_ref(),
         };
+        if record.job.is_none() && self.hook_is_wrong(hook) {
+            return false;
+        }
         if record.job.is_none() && (self.waits(candidate, &wanted) || self.another_runs(candidate, &wanted)) {
             return false;
         }
@@ -154,25 +160,87 @@ impl Decision<'_> {
             Outcome::Pending => {}
             Outcome::Running => self.preparing(format!("hook {} runs", hook.name)),
             Outcome::Created(job) => {
-                self.remember(candidate, hook, HookState::Running, Some(job), String::new());
+                self.remember(&candidate.revision, &hook.name, HookState::Running, Some(job), String::new());
                 self.preparing(format!("hook {} runs", hook.name));
             }
-            Outcome::Succeeded(job) => {
-                self.remember(candidate, hook, HookState::Done, Some(job), String::new());
+            Outcome::Succeeded(job, words) => {
+                self.remember(&candidate.revision, &hook.name, HookState::Done, Some(job), words);
                 let message = format!("hook {} of {} ({}) is done", hook.name, candidate.version, candidate.revision);
                 self.record_notes.push(note(NoteKind::HookDone, message));
                 return true;
             }
             Outcome::Failed(job, why) => {
-                self.remember(candidate, hook, HookState::Failed, Some(job), why.clone());
+                self.remember(&candidate.revision, &hook.name, HookState::Failed, Some(job), why.clone());
                 self.fail(candidate, hook, &why);
             }
             Outcome::Lost(why) => {
-                self.remember(candidate, hook, HookState::Failed, record.job.clone(), why.clone());
+                self.remember(&candidate.revision, &hook.name, HookState::Failed, record.job.clone(), why.clone());
                 self.fail(candidate, hook, &why);
             }
         }
         false
+    }
+
+    /// What has become of those whose turn it is no more: their version made way, or the spec does not name them now. A revision that comes
+    /// back finds it.
+    pub(super) fn follow_hooks(&mut self) {
+        let Sight::Known(jobs) = &self.observed.jobs else { return };
+        let uid = self.observed.release.uid.as_str();
+        let left = self.stored.hooks.iter().filter(|record| record.state == HookState::Running && !self.has_its_turn(record));
+        for record in left.cloned().collect::<Vec<_>>() {
+            let Some(job) = jobs.get(&self.job_of(&record)).filter(|job| job.owner.as_deref() == Some(uid)) else { continue };
+            if record.job.as_ref().is_some_and(|known| known.uid != job.uid) {
+                continue;
+            }
+            let state = match job.state {
+                JobState::Running if record.job.is_some() => continue,
+                JobState::Running => HookState::Running,
+                JobState::Succeeded => HookState::Done,
+                JobState::Failed(_) => HookState::Failed,
+            };
+            let known = Some(JobRecord { name: job.name.clone(), uid: job.uid.clone() });
+            let words = if state == HookState::Running { Some(String::new()) } else { self.last_words(&job.name) };
+            let Some(words) = words else { continue };
+            let words = if let (JobState::Failed(why), true) = (&job.state, words.is_empty()) { why.clone() } else { words };
+            self.remember(&record.revision, &record.name, state, known, words);
+        }
+    }
+
+    /// The candidate waits for it, and brings it forward.
+    fn has_its_turn(&self, record: &HookRecord) -> bool {
+        let candidate = self.stored.candidate.as_ref().filter(|candidate| candidate.step == Stage::Preparing);
+        candidate.is_some_and(|candidate| self.hooks(candidate).iter().any(|hook| record.is(&candidate.revision, &hook.name)))
+    }
+
+    /// One that this version has begun still runs, and the spec has forgotten it.
+    fn waits_for_left(&mut self, candidate: &Candidate) -> bool {
+        let spec = self.hooks(candidate);
+        let is_left = |record: &&HookRecord| {
+            record.revision == candidate.revision
+                && record.state == HookState::Running
+                && spec.iter().all(|hook| hook.name != record.name)
+        };
+        let left: Vec<_> = self.next.hooks.iter().filter(is_left).cloned().collect();
+        let mut waits = false;
+        for record in left {
+            let name = self.job_of(&record);
+            let Sight::Known(jobs) = &self.observed.jobs else {
+                self.quiet = true;
+                return true;
+            };
+            if jobs.contains_key(&name) {
+                self.preparing(format!("hook {} is not in the spec any more, and its Job {name} still runs", record.name));
+                waits = true;
+            } else if !self.observed.absent.contains(&name) {
+                self.read_first(Read::Job { job: name });
+                waits = true;
+            }
+        }
+        waits
+    }
+
+    fn job_of(&self, record: &HookRecord) -> String {
+        self.name_of_job(&record.revision, &field(&record.name), &record.run.to_string(), &record.name)
     }
 
     /// It was to begin, has not been seen to, and is not to begin any more.
@@ -184,6 +252,9 @@ impl Decision<'_> {
 
     /// A hook of a version that has made way still runs, or may do so: two migrations at once are what hooks are there to prevent.
     fn another_runs(&mut self, candidate: &Candidate, wanted: &Wanted<'_>) -> bool {
+        if mutant::is(Mutant::HooksSideBySide) {
+            return false;
+        }
         let Sight::Known(jobs) = &self.observed.jobs else { return false };
         let own = self.job_name(candidate, wanted);
         let running = jobs.values().find(|job| job.is_hook && job.state == JobState::Running && job.name != own);
@@ -194,8 +265,7 @@ impl Decision<'_> {
         }
         // What another process has begun may not be shown here yet.
         let begun = self.stored.hooks.iter().filter(|record| record.state == HookState::Running);
-        let begun =
-            begun.map(|record| self.name_of_job(&record.revision, &field(&record.name), &record.run.to_string(), &record.name));
+        let begun = begun.map(|record| self.job_of(record));
         let unseen = |job: &String| *job != own && !jobs.contains_key(job) && !self.observed.absent.contains(job);
         let unseen: Vec<_> = begun.filter(unseen).map(|job| Read::Job { job }).collect();
         let waits = !unseen.is_empty();
@@ -205,16 +275,9 @@ impl Decision<'_> {
         waits
     }
 
-    fn remember(
-        &mut self,
-        candidate: &Candidate,
-        hook: &Hook,
-        state: HookState,
-        job: Option<bascule_crds::JobRecord>,
-        message: String,
-    ) {
+    fn remember(&mut self, revision: &str, hook: &str, state: HookState, job: Option<JobRecord>, message: String) {
         let now = self.now;
-        if let Some(record) = self.next.hooks.iter_mut().find(|record| record.is(&candidate.revision, &hook.name)) {
+        if let Some(record) = self.next.hooks.iter_mut().find(|record| record.is(revision, hook)) {
             record.state = state;
             record.message = message;
             record.job = job;

@@ -40,7 +40,8 @@ pub(super) enum Outcome {
     /// It was created: to be remembered before anything else.
     Created(JobRecord),
     Running,
-    Succeeded(JobRecord),
+    /// With its last words.
+    Succeeded(JobRecord, String),
     Failed(JobRecord, String),
     /// It is gone, or was never seen; whether it ran cannot be known.
     Lost(String),
@@ -71,14 +72,18 @@ impl Decision<'_> {
             }
             (JobState::Running, None) => Outcome::Created(record),
             (JobState::Running, Some(_)) => {
-                let end = later(later(wanted.since, wanted.timeout), GRACE);
+                // From when it was there: it may have waited for long before.
+                let end = later(later(job.created.max(wanted.since), wanted.timeout), GRACE);
                 if self.now >= end {
                     return Outcome::Failed(record, format!("Job {name} was to end within {}", told(wanted.timeout)));
                 }
                 self.look_at(end);
                 Outcome::Running
             }
-            (JobState::Succeeded, _) => Outcome::Succeeded(record),
+            (JobState::Succeeded, _) => match self.last_words(&name) {
+                None => Outcome::Pending,
+                Some(words) => Outcome::Succeeded(record, words),
+            },
             (JobState::Failed(why), _) => match self.last_words(&name) {
                 None => Outcome::Pending,
                 Some(words) if words.is_empty() => Outcome::Failed(record, why.clone()),
@@ -88,7 +93,7 @@ impl Decision<'_> {
     }
 
     /// None: they are being read.
-    fn last_words(&mut self, job: &str) -> Option<String> {
+    pub(super) fn last_words(&mut self, job: &str) -> Option<String> {
         if let Some(words) = self.observed.words.get(job) {
             return Some(words.clone());
         }
@@ -139,9 +144,10 @@ impl Decision<'_> {
             return Outcome::Pending;
         }
         if wanted.record.is_some() && !mutant::is(Mutant::RunAgain) {
-            return Outcome::Lost(format!("Job {name} was deleted by another hand before its end; what it did is not known"));
+            return Outcome::Lost(format!("Job {name} is gone, and its end was not seen; what it did is not known"));
         }
-        if self.now >= later(wanted.since, FORGOTTEN) {
+        // Since this process looks it would have been seen.
+        if self.observed.since >= later(wanted.since, FORGOTTEN) {
             return Outcome::Lost(format!(
                 "Job {name} was to begin at {} and is not there; whether it ran is not known",
                 wanted.since
@@ -149,7 +155,7 @@ impl Decision<'_> {
         }
         let target = format!("job/{name}");
         let refused = self.observed.troubles.iter().find(|trouble| trouble.target == target);
-        if let Some(trouble) = refused.filter(|_| self.now >= later(wanted.since, wanted.timeout)) {
+        if let Some(trouble) = refused.filter(|it| self.now >= later(it.since.max(wanted.since), wanted.timeout)) {
             return Outcome::Lost(trouble.message.clone());
         }
         match self.job_body(candidate, wanted, &name) {
@@ -226,16 +232,23 @@ impl Decision<'_> {
             let known = fields.into_iter().filter_map(|(field, value)| Some((format!("BASCULE_{name}_{field}"), value?.clone())));
             environment.extend(known);
         }
-        if release.spec.preview {
-            for reference in &release.spec.services {
-                let service = self.observed.services.get(&reference.name).and_then(|sight| sight.known()?.as_ref());
-                let Some(port) = service.and_then(|service| service.ports.first()) else { continue };
-                let preview = names::preview(&reference.name);
-                let url = format!("http://{preview}.{}.svc:{}", release.namespace, port.port);
-                environment.insert(format!("BASCULE_URL_{}", upper(&reference.name)), url);
-            }
-        }
+        let urls = self.addresses().into_iter().map(|(service, port)| {
+            let url = format!("http://{}.{}.svc:{port}", names::preview(&service), release.namespace);
+            (format!("BASCULE_URL_{}", upper(&service)), url)
+        });
+        environment.extend(urls);
         environment
+    }
+
+    /// Services that have a preview, with the port that it answers on.
+    pub(super) fn addresses(&self) -> Vec<(String, i32)> {
+        let spec = &self.observed.release.spec;
+        let services = spec.services.iter().filter(|_| spec.preview);
+        let port = |name: &String| {
+            let service = self.observed.services.get(name)?.known()?.as_ref()?;
+            Some((name.clone(), service.ports.first()?.port))
+        };
+        services.filter_map(|reference| port(&reference.name)).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     mutant::{self, Mutant},
     observed::OperationView,
     plan::{Note, NoteKind, Step},
+    revision::Blocked,
 };
 
 /// An Abort that is being carried out; its record is written when traffic is where it should be.
@@ -94,6 +95,16 @@ impl Decision<'_> {
             Ok(goal) => goal,
             Err(why) => return self.refuse(operation, why),
         };
+        match self.can_return(&goal) {
+            Ok(()) => {}
+            Err(Blocked::Unresolved("RollbackBlocked", why)) => return self.refuse(operation, format!("RollbackBlocked: {why}")),
+            // It is asked for again and again; meanwhile nothing is given up for it.
+            Err(Blocked::Unresolved(reason, why) | Blocked::Invalid(reason, why)) => return self.wait(reason, why),
+            Err(Blocked::Waiting(_)) => {
+                self.quiet = true;
+                return;
+            }
+        }
         let (by, note) = (operation.spec.by.clone(), operation.spec.note.clone());
         match &self.stored.candidate {
             // Two people have had the same thought: one step back is meant, not two.

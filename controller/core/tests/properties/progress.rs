@@ -219,10 +219,10 @@ fn unread(world: &World, rest: &World) -> u64 {
     unseen as u64 + uncounted as u64 + u64::from(unasked) + jobs as u64 + history
 }
 
-/// What a person has returned to, else what the spec asks for.
-fn wanted(world: &World, asked: Option<&String>) -> Option<String> {
+/// What a person has returned to, if that lasts; else what the spec asks for.
+fn wanted(world: &World, rest: &World, asked: Option<&String>) -> Option<String> {
     let hold = world.release.status.hold.as_ref();
-    let goal = hold.filter(|hold| asked.is_none() || hold.left.is_none() || hold.left.as_ref() == asked);
+    let goal = hold.filter(|hold| asked.is_none() || rest.release.status.hold.as_ref() == Some(hold));
     goal.and_then(|hold| hold.revision.clone()).or_else(|| asked.cloned())
 }
 
@@ -259,20 +259,20 @@ fn each_plan_that_is_carried_out_lowers_the_rank() {
             let mut world = player.world.clone();
             world.fault = None;
             let mut last = (world.release.status.artifacts.clone(), asked(&world));
+            let mut rest = world.clone();
+            let steps = (0..FAR).take_while(|_| rest.turn()).count();
             let mut wanted = |world: &World| {
                 // A person may accept an older build.
                 if last.0 != world.release.status.artifacts {
                     last = (world.release.status.artifacts.clone(), asked(world));
                 }
-                wanted(world, last.1.as_ref())
+                wanted(world, &rest, last.1.as_ref())
             };
             let first = wanted(&world);
             let known = known::starts_more_than_it_needs(&world, first.as_deref()) || known::was_wiped(&world);
             if known || known::returns_and_comes_again(&world) {
                 continue;
             }
-            let mut rest = world.clone();
-            let steps = (0..FAR).take_while(|_| rest.turn()).count();
             prop_assert!(steps < FAR, "it never rests: {:#?}", &rest.writes[rest.writes.len() - 12..]);
             let mut before = rank(&world, &rest, first.as_deref());
             for _ in 0..steps {

@@ -299,14 +299,37 @@ fn that_the_way_back_lacks_something_is_known_before_it_is_needed() {
 }
 
 #[test]
-fn what_is_gone_from_the_cluster_cannot_be_returned_to_and_status_says_so() {
+fn what_is_gone_from_the_cluster_is_refused_and_nothing_is_given_up_for_it() {
     let mut world = three();
     world.revisions.clear();
     rollback(&mut world, Some("v1"));
     world.pass(120);
+    let answer = answer(&world);
+    assert!(answer.starts_with("RollbackBlocked: what ") && answer.contains("is not there any more"), "{answer}");
     assert_eq!(world.active(), Some(("v3", Track::Blue)));
-    let (_, reason, message) = world.ready();
-    assert!(reason == "RollbackBlocked" || message.contains("is gone"), "{reason}: {message}");
+    assert!(world.release.status.hold.is_none() && world.release.status.rejected.is_empty());
+    assert!(world.ready().0);
+}
+
+#[test]
+fn code_is_as_old_as_its_first_release_also_when_that_is_forgotten() {
+    let keep = |tag: &str, floor: &str| {
+        let mut spec = spec(tag, 3);
+        (spec.history, spec.rollback.floor) = (3, Some(floor.to_owned()).filter(|floor| !floor.is_empty()));
+        spec
+    };
+    let mut world = settled("v1");
+    world.apply_spec(keep("v2", ""));
+    world.pass(120);
+    rollback(&mut world, Some("v1"));
+    world.pass(120);
+    world.apply_spec(keep("v3", "v2"));
+    world.pass(120);
+    assert_eq!(versions(&world), [(2, "v2"), (3, "v1"), (4, "v3")], "its first release has fallen out");
+    rollback(&mut world, Some("v1"));
+    world.pass(120);
+    assert!(answer(&world).starts_with("RollbackBlocked: v1 is older than rollback.floor, v2"), "{}", answer(&world));
+    assert_eq!(world.active().map(|it| it.0), Some("v3"));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn a_job_that_was_deleted_before_its_end_is_not_created_again() {
     assert_eq!(world.active(), Some(("v1", Track::Blue)));
     assert_eq!(runs(&world), 1);
     let rejection = &world.release.status.rejected[0];
-    assert!(rejection.message.contains("was deleted by another hand before its end"), "{}", rejection.message);
+    assert!(rejection.message.contains("is gone, and its end was not seen"), "{}", rejection.message);
     assert_eq!(world.release.status.hooks[0].state, HookState::Failed);
 }
 

@@ -104,6 +104,7 @@ impl World {
             uid: format!("{name}-{}", self.version),
             owner: Some(self.release.uid.clone()),
             is_hook: label(names::JOB) == "hook",
+            created: self.now,
             state: JobState::Running,
         };
         let (revision, field) = (label(names::REVISION), field.to_owned());

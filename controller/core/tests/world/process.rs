@@ -71,15 +71,18 @@ impl Process {
     }
 
     pub fn trouble(&mut self, target: &str, message: &str, retry_at: Timestamp) {
-        let trouble = Trouble { target: target.into(), message: message.into(), retry_at, lasting: true };
+        let since = Timestamp::UNIX_EPOCH;
+        let trouble = Trouble { target: target.into(), message: message.into(), since, retry_at, lasting: true };
         self.troubles.insert(target.into(), (1, trouble));
     }
 
     pub(super) fn failed(&mut self, target: &str, message: &str, now: Timestamp) {
-        let failures = self.troubles.get(target).map_or(0, |(failures, _)| *failures) + 1;
+        let known = self.troubles.get(target);
+        let failures = known.map_or(0, |(failures, _)| *failures) + 1;
         let trouble = Trouble {
             target: target.into(),
             message: message.into(),
+            since: known.map_or(now, |(_, trouble)| trouble.since),
             retry_at: now + SignedDuration::from_secs(1 << failures.min(6)),
             lasting: failures > 1,
         };

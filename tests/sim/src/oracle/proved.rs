@@ -35,6 +35,9 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedD
 
 fn judge_job(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration, by_us: bool) {
     if label(&change.object, "bascule.dev/job") != "hook" {
+        if by_us && change.before.is_none() && !oracle.is_late() {
+            judge_addresses(oracle, change, api, at);
+        }
         return;
     }
     let key = (change.namespace.clone(), change.name.clone());
@@ -112,6 +115,25 @@ fn judge_route(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDurati
     let none = candidate["gates"].as_array().is_none_or(Vec::is_empty);
     if asked && none && !begun && !returns_warm {
         oracle.violated("S1", at, &format!("{revision} got traffic, and no gate was asked"));
+    }
+}
+
+/// A Job that is to try a version is told of addresses where that version answers, and nobody else.
+fn judge_addresses(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration) {
+    let environment = change.object["spec"]["template"]["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
+    let told: BTreeMap<&str, &str> = environment.map(|it| (text(it, "/name"), text(it, "/value"))).collect();
+    let release = api.store.find("bascule.dev/releases", &change.namespace, label(&change.object, "bascule.dev/release"));
+    let owner = release.map(|release| text(release, "/metadata/uid").to_owned()).unwrap_or_default();
+    let track = told.get("BASCULE_TRACK").copied().unwrap_or_default();
+    for url in told.iter().filter(|(name, _)| name.starts_with("BASCULE_URL_")).map(|(_, url)| url) {
+        let name = url.trim_start_matches("http://").split('.').next().unwrap_or_default();
+        let service = api.store.find("services", &change.namespace, name);
+        let shows = service.is_some_and(|it| {
+            text(it, "/spec/selector/bascule.dev~1track") == track && text(it, "/metadata/ownerReferences/0/uid") == owner
+        });
+        if !shows {
+            oracle.violated("S1", at, &format!("{} is told of {name}, which does not send to {track}", change.name));
+        }
     }
 }
 
