@@ -27,6 +27,7 @@ const KNOWN: &[Kind] = &[
     kind("Deployment", "apps/v1", "deployments"),
     kind("Event", "events.k8s.io/v1", "events"),
     kind("Job", "batch/v1", "jobs"),
+    kind("ConfigMap", "v1", "configmaps"),
     kind("ControllerRevision", "apps/v1", "controllerrevisions"),
     kind("ReplicaSet", "apps/v1", "replicasets"),
     kind("Pod", "v1", "pods"),

@@ -35,6 +35,8 @@ pub struct Oracle {
     places: status::Places,
     /// The request whose commits are judged now.
     request: Option<Request>,
+    /// Two processes write at once, and no election keeps them apart.
+    pub two_lead: bool,
     /// How old the knowledge of a decision may be.
     slack: SignedDuration,
     /// Until then something hinders the controller, whatever it does.
@@ -62,6 +64,7 @@ impl Default for Oracle {
             memory: memory::Memory::default(),
             places: status::Places::default(),
             request: None,
+            two_lead: false,
             slack: USUAL,
             hindered_until: SignedDuration::ZERO,
             bad_since: BTreeMap::new(),

@@ -91,6 +91,8 @@ impl Run {
         make_namespace(&server);
         server.inside().api.admission.service_track = self.scenario.policies;
         server.inside().oracle.allow(slack(&self.faults));
+        let two = self.faults.iter().any(|fault| matches!(fault.what, What::SecondLeader(_)));
+        server.inside().oracle.two_lead = two && !self.election;
         let hears = self.scenario.shape.parameter.is_some();
         let replica = Replica::new(&server, hears, 0, self.seed, self.election);
         let other = Replica::new(&server, hears, 1, self.seed.wrapping_add(77), self.election);

@@ -234,6 +234,13 @@ impl Decision<'_> {
             } else if !self.observed.absent.contains(&name) {
                 self.read_first(Read::Job { job: name });
                 waits = true;
+            } else if record.job.is_some() {
+                let why = format!("Job {name} is gone, and its end was not seen; what it did is not known");
+                self.remember(&record.revision, &record.name, HookState::Failed, record.job, why);
+            } else {
+                // It was meant, and never ran.
+                self.next.hooks.retain(|it| !it.is(&record.revision, &record.name));
+                self.must_record = true;
             }
         }
         waits

@@ -12,6 +12,8 @@ use crate::api::{Api, Change};
 pub(super) struct Memory {
     /// Revisions that were rejected, by Release; a Retry takes one out.
     rejected: BTreeMap<(String, String), BTreeSet<String>>,
+    /// When a rejection was written last, and by which process.
+    told: BTreeMap<(String, String), (SignedDuration, String)>,
     /// Track and revision of what is or was settled, by Release.
     good: BTreeMap<(String, String), BTreeSet<(String, String)>>,
     /// How often a person has asked to try again what was rejected, and it was not done yet.
@@ -40,6 +42,12 @@ impl Memory {
     pub(super) fn is_rejected(&self, namespace: &str, release: &str, revision: &str) -> bool {
         let key = (namespace.to_owned(), release.to_owned());
         self.rejected.get(&key).is_some_and(|rejected| rejected.contains(revision))
+    }
+
+    /// It was another process that rejected something last, since then: this one may not have heard of it.
+    pub(super) fn told_by_another(&self, namespace: &str, release: &str, process: &str, since: SignedDuration) -> bool {
+        let told = self.told.get(&(namespace.to_owned(), release.to_owned()));
+        told.is_some_and(|(at, by)| by != process && *at >= since)
     }
 
     #[allow(clippy::unused_self, reason = "beside its sister")]
@@ -75,6 +83,9 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, _api: &Api, at: Signed
     }
     let known: BTreeSet<String> = rejected(before).map(str::to_owned).collect();
     let now: BTreeSet<String> = rejected(after).map(str::to_owned).collect();
+    if now.iter().any(|revision| !known.contains(revision)) {
+        oracle.memory.told.insert(key.clone(), (at, change.user.clone()));
+    }
     // Each takes out one.
     let taken = known.iter().filter(|revision| !now.contains(*revision)).count().min(1);
     let asked = oracle.memory.retried.get(&key).copied().unwrap_or(0);

@@ -14,6 +14,8 @@ use crate::api::{Api, Change};
 #[derive(Debug, Default)]
 pub(super) struct Hooks {
     made: BTreeMap<(String, String), Made>,
+    /// When a spec asked for other gates last.
+    gated: BTreeMap<(String, String), SignedDuration>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ struct Made {
 pub(super) fn judge(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration, by_us: bool) {
     match change.kind.full {
         "batch/jobs" => judge_job(oracle, change, api, at, by_us),
-        "bascule.dev/releases" => remember(oracle, change),
+        "bascule.dev/releases" => remember(oracle, change, at),
         "services" if by_us => judge_route(oracle, change, api, at),
         "apps/deployments" if by_us => judge_start(oracle, change, api, at),
         _ => {}
@@ -75,7 +77,11 @@ fn judge_job(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDuration
 }
 
 /// From here on the status knows these Jobs.
-fn remember(oracle: &mut Oracle, change: &Change) {
+fn remember(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
+    let asks = |release: &Value| release["spec"]["gates"].clone();
+    if change.before.as_ref().is_some_and(|before| asks(before) != asks(&change.object)) {
+        oracle.hooks.gated.insert((change.namespace.clone(), change.name.clone()), at);
+    }
     let Some(release) = change.after() else {
         oracle.hooks.made.retain(|(namespace, _), _| *namespace != change.namespace);
         return;
@@ -111,7 +117,10 @@ fn judge_route(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDurati
         let name = text(gate, "/name").to_owned();
         oracle.violated("S1", at, &format!("{revision} got traffic, and gate {name} had not passed"));
     }
-    let asked = release["spec"]["gates"]["beforeSwitch"].as_array().is_some_and(|all| !all.is_empty());
+    // One that was written a moment ago is not known yet.
+    let written = oracle.hooks.gated.get(&(change.namespace.clone(), text(release, "/metadata/name").to_owned()));
+    let known = written.is_none_or(|written| at > *written + oracle.slack);
+    let asked = known && release["spec"]["gates"]["beforeSwitch"].as_array().is_some_and(|all| !all.is_empty());
     let none = candidate["gates"].as_array().is_none_or(Vec::is_empty);
     if asked && none && !begun && !returns_warm {
         oracle.violated("S1", at, &format!("{revision} got traffic, and no gate was asked"));
@@ -149,7 +158,11 @@ fn judge_start(oracle: &mut Oracle, change: &Change, api: &Api, at: SignedDurati
         return;
     };
     let status = &release["status"];
-    let of = |hook: &&Value| hook["revision"] == revision && hook["state"] != "Done";
+    let spec = release["spec"]["hooks"]["beforeStart"].as_array();
+    let is_asked = |hook: &Value| spec.is_some_and(|all| all.iter().any(|it| it["name"] == hook["name"]));
+    // What the spec has forgotten need not succeed, but end.
+    let is_open = |hook: &Value| hook["state"] == "Running" || (hook["state"] != "Done" && is_asked(hook));
+    let of = |hook: &&Value| hook["revision"] == revision && is_open(hook);
     let open = status["hooks"].as_array().into_iter().flatten().find(of).map(|hook| text(hook, "/name").to_owned());
     let is_candidate = text(status, "/candidate/revision") == revision;
     if let Some(name) = open.filter(|_| is_candidate) {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Oracle, label, proof, record, text, workloads};
+use super::{Oracle, USUAL, label, proof, record, text, workloads};
 use crate::api::{Api, Change};
 
 pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
@@ -38,7 +38,8 @@ pub(super) fn judge(oracle: &mut Oracle, change: &Change, at: SignedDuration) {
             {
                 oracle.violated("S1", at, &format!("{what}, which was not fully ready"));
             }
-            if oracle.memory.is_rejected(&change.namespace, &release, revision) {
+            let unheard = oracle.two_lead && oracle.memory.told_by_another(&change.namespace, &release, &change.user, at - USUAL);
+            if oracle.memory.is_rejected(&change.namespace, &release, revision) && !unheard {
                 oracle.violated("S6", at, &format!("{what}, which was rejected"));
             }
             let none_wanted = oracle.none_wanted(&change.namespace, &release, at);
