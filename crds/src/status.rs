@@ -290,7 +290,7 @@ pub struct Hold {
     /// The revision that is wanted instead of what the spec says; none: whatever is active stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// After a rollback: the revision that was left. The hold ends when something else than this is wanted.
+    /// After a rollback: the revision that was left. The hold ends when another version is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
     /// A hash of what spec and pointers said then: what else makes another revision (a ConfigMap, a variable) is no wish of anybody.

@@ -37,7 +37,7 @@ use crate::place::{Place, line};
 pub const MAX_TEXT: usize = 2048;
 /// Levels of an expression: parentheses, operators within them, members one after another. `&&` and `||` are as long as they like.
 pub const MAX_DEPTH: usize = 40;
-/// Steps of one evaluation: about ten milliseconds. Usual conditions need less than a hundred.
+/// Steps of one evaluation. Usual conditions need less than a hundred.
 pub const MAX_STEPS: u64 = 1_000_000;
 /// Bytes of a body.
 pub const MAX_BODY: usize = 64 << 10;

@@ -204,7 +204,7 @@ impl Decision<'_> {
         let note = hold.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         let left = hold.left.as_ref().map(|left| self.version_of(left));
         let until = match &left {
-            Some(left) => format!("until something else than {left} is asked for, or Resume"),
+            Some(left) => format!("until another version than {left} is asked for, or Resume"),
             None => "until Resume".to_owned(),
         };
         self.stall("RolledBack", format!("{active} is active: {by} returned to it{note}; automation is off {until}"));

@@ -2,7 +2,7 @@
 //!
 //! While the pods of a candidate come up, what it was made from is stored in a ControllerRevision. When it has settled, the status
 //! remembers it under a number. A person may return to any of them; from then on that one is wanted, whatever the spec says,
-//! until the spec asks for something else than what was left, or a person lifts the hold.
+//! until the spec asks for another version than what was left, or a person lifts the hold.
 
 use bascule_crds::{Candidate, GateStage, Hold, Released, ReleasedOutcome, Return, Step as Stage, Version, WorkloadRecord};
 

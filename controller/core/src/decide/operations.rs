@@ -139,7 +139,7 @@ impl Decision<'_> {
             operation.name.clone(),
             OperationOutcome::Done,
             format!(
-                "{} ({}) is wanted now, until something else than what was left is asked for, or Resume: {}",
+                "{} ({}) is wanted now, until another version than what was left is asked for, or Resume: {}",
                 goal.version,
                 goal.revision,
                 asked(operation)

@@ -79,7 +79,7 @@ fn the_version_before_takes_over_at_once_while_it_is_warm() {
     assert!(!ready && reason == "RolledBack", "{reason}");
     assert_eq!(
         message,
-        "v1 is active: ada returned to it (checkout errors); automation is off until something else than v2 is asked for, or Resume"
+        "v1 is active: ada returned to it (checkout errors); automation is off until another version than v2 is asked for, or Resume"
     );
     assert_eq!(world.release.status.rejected[0].reason, RejectReason::RolledBack);
 }

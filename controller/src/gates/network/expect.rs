@@ -1,7 +1,7 @@
 //! A gate's condition, held against what was answered.
 //!
 //! In: an expression and the answer. Out: yes, no, or why it cannot be said. Never here: what follows from that; the thread of a request:
-//! an evaluation is bounded, but an author who wants to can make it take most of a second.
+//! an evaluation is bounded, but an author who wants to can make it take long.
 
 use bascule_expressions::{Expression, Kind, Values};
 
