@@ -293,7 +293,7 @@ pub struct Hold {
     /// After a rollback: the revision that was left. The hold ends when another version is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
-    /// A hash of what spec and pointers said then: what else makes another revision (a ConfigMap, a variable) is no wish of anybody.
+    /// A hash of the artifacts that were asked for then: what else makes another revision (a template, a ConfigMap, a variable) is no other version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
     #[schemars(with = "String", extend("format" = "date-time"))]
