@@ -19,9 +19,9 @@ use std::{
 use bascule_core::{Answer, config::ConfigName};
 use bascule_crds::ConfigKind;
 use kube::Client;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use self::watched::Watched;
+use self::watched::{Failure, Watched};
 use crate::queue::Key;
 
 /// Answers of any length that are in memory at the same time, in all namespaces together: an object, or a page of a list.
@@ -65,6 +65,12 @@ impl Configs {
     /// What is known, and asks nothing.
     pub(crate) fn known(&self, key: &Key, names: &[ConfigName]) -> BTreeMap<ConfigName, Answer<Option<String>>> {
         self.shared.book().answers(key, names)
+    }
+
+    /// Asks once which keys one of them has. None: it does not exist.
+    pub(crate) async fn keys(&self, namespace: &str, name: &ConfigName) -> Result<Option<BTreeSet<String>>, Failure> {
+        let _room = self.shared.room().await;
+        content::keys(&self.shared.client, &(name.kind, namespace.to_owned()), &name.name).await
     }
 
     pub(crate) fn forget(&self, key: &Key) {
@@ -113,6 +119,11 @@ impl Shared {
     /// Never held over an await.
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None: never, and going on without room is better than not going on.
+    async fn room(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.acquire().await.ok()
     }
 
     /// Changes what is known of a place, or of one name there, and tells those for whom that is news.

@@ -1,10 +1,13 @@
-//! What is in a ConfigMap or Secret: read, hashed and forgotten.
+//! What is in a ConfigMap or Secret: read, hashed and forgotten. Or only which keys it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bascule_crds::ConfigKind;
 use kube::{Client, Resource as _, api::GetParams, core::Request};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -36,20 +39,37 @@ struct Meta {
     resource_version: String,
 }
 
+/// Only the keys.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Keys {
+    data: Option<BTreeMap<String, IgnoredAny>>,
+    binary_data: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+pub(super) async fn fetch(client: &Client, place: &Place, name: &str) -> Outcome {
+    let Some(object) = object::<Object>(client, place, name).await? else { return Ok(None) };
+    Ok(Some(Content { hash: hash(place.0, &object), version: object.metadata.resource_version }))
+}
+
+/// None: it does not exist.
+pub(super) async fn keys(client: &Client, place: &Place, name: &str) -> Result<Option<BTreeSet<String>>, Failure> {
+    let Some(Keys { data, binary_data }) = object(client, place, name).await? else { return Ok(None) };
+    Ok(Some([data, binary_data].into_iter().flatten().flat_map(BTreeMap::into_keys).collect()))
+}
+
 /// One attempt, with an end.
-pub(super) async fn fetch(client: &Client, (kind, namespace): &Place, name: &str) -> Outcome {
+async fn object<T: DeserializeOwned>(client: &Client, (kind, namespace): &Place, name: &str) -> Result<Option<T>, Failure> {
     let path = Mark::url_path(kind, Some(namespace));
-    let request = Request::new(path).get(name, &GetParams::default()).map_err(|_| SILENT)?;
+    let request = Request::new(path).get(name, &GetParams::default()).map_err(|_| ODD)?;
     // As text: what cannot be read as an object would else be said in the log, as a whole.
     let answer = tokio::time::timeout(client::ANSWER_WITHIN, client.request_text(request)).await.map_err(|_| SILENT)?;
-    let text = match answer {
-        Ok(text) => text,
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
-        Err(kube::Error::Api(status)) if status.code == 403 => return Err(DENIED),
-        Err(_) => return Err(SILENT),
-    };
-    let object: Object = serde_json::from_str(&text).map_err(|_| ODD)?;
-    Ok(Some(Content { hash: hash(*kind, &object), version: object.metadata.resource_version }))
+    match answer {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|_| ODD),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 403 => Err(DENIED),
+        Err(_) => Err(SILENT),
+    }
 }
 
 /// That of a Secret with the uid, which only those know who may read it: nobody can try short values against a hash in a status.

@@ -34,7 +34,7 @@ async fn watch(shared: &Shared, place: &Place) {
     while let Some(event) = events.next().await {
         room = match &event {
             // The first page is asked for after this.
-            Ok(Event::Init) => shared.room.acquire().await.ok(),
+            Ok(Event::Init) => shared.room().await,
             Ok(Event::InitApply(_)) => room,
             Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) | Err(_) => None,
         };
@@ -91,8 +91,7 @@ async fn read(shared: &Shared, place: &Place, unread: &Notify) {
         match next {
             Next::Read { name, version } => {
                 let outcome = {
-                    // Never closed; if it were, going on without room is better than never.
-                    let _room = shared.room.acquire().await;
+                    let _room = shared.room().await;
                     content::fetch(&shared.client, place, &name).await
                 };
                 shared.change(place, Some(&name), |watched| {

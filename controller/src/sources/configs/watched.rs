@@ -50,7 +50,7 @@ struct Failed {
 
 /// A reason for a condition, and the end of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failure(pub(super) &'static str, pub(super) &'static str);
+pub(crate) struct Failure(pub(crate) &'static str, pub(crate) &'static str);
 
 /// What came of a request for an object. `content` is its version and its hash; None: there is none.
 pub(super) type Outcome = Result<Option<Content>, Failure>;
