@@ -14,7 +14,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use bascule_core::gate::Door;
+use bascule_core::gate::{Door, checks};
 use url::{Host, Url};
 
 /// Longer than any URL that a person would write.
@@ -94,14 +94,7 @@ fn parse(url: &str) -> Result<Url, String> {
     if url.len() > LONGEST {
         return Err(format!("the URL is longer than {LONGEST} characters"));
     }
-    let parsed = Url::parse(url).map_err(|why| format!("the URL cannot be used: {why}"))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        return Err("the URL is neither http nor https".to_owned());
-    }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err("the URL has a user name in it: credentials belong into a Secret".to_owned());
-    }
-    Ok(parsed)
+    checks::url(url)
 }
 
 fn host(url: &Url) -> Result<Host<&str>, String> {
@@ -270,7 +263,7 @@ fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Those that an address of a translator of one's own (64:ff9b:1::/48) may stand for: how much of it is the prefix only the network knows,
+/// Those that an address of a translator of one's own (`64:ff9b:1::/48`) may stand for: how much of it is the prefix only the network knows,
 /// so they are read out of each place that RFC 6052 has for them. What begins with 0 is no address but the zeros around one.
 fn translated(address: Ipv6Addr) -> Option<Vec<Ipv4Addr>> {
     let bytes = address.octets();

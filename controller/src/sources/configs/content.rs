@@ -42,6 +42,7 @@ struct Meta {
 /// Only the keys.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::zero_sized_map_values, reason = "in the answer it is a map")]
 struct Keys {
     data: Option<BTreeMap<String, IgnoredAny>>,
     binary_data: Option<BTreeMap<String, IgnoredAny>>,
@@ -55,7 +56,7 @@ pub(super) async fn fetch(client: &Client, place: &Place, name: &str) -> Outcome
 /// None: it does not exist.
 pub(super) async fn keys(client: &Client, place: &Place, name: &str) -> Result<Option<BTreeSet<String>>, Failure> {
     let Some(Keys { data, binary_data }) = object(client, place, name).await? else { return Ok(None) };
-    Ok(Some([data, binary_data].into_iter().flatten().flat_map(BTreeMap::into_keys).collect()))
+    Ok(Some([data, binary_data].into_iter().flatten().flatten().map(|(key, _)| key).collect()))
 }
 
 /// One attempt, with an end.
