@@ -115,9 +115,8 @@ impl Sources {
     pub(crate) async fn is_there(&self, key: &Key, observed: &Observed, artifact: &ResolvedArtifact) -> Result<bool, String> {
         let scope = Scope::from(&aws(&observed.environment));
         if let Some(archive) = &artifact.archive {
-            let seen = self.cloud.look(&scope, &archive.bucket, &archive.key).await.map_err(|error| error.to_string())?;
-            // A version that is not the newest any more can still be fetched by its id.
-            return Ok(seen.is_some());
+            let kept = self.cloud.keeps(&scope, archive).await;
+            return kept.map_err(|error| format!("{}: {error}", artifact.reference));
         }
         let Some(reference) = artifact.image.as_ref().and_then(|image| image.parse::<Reference>().ok()) else { return Ok(true) };
         let Some(digest) = reference.digest().map(ToString::to_string) else { return Ok(true) };
@@ -162,6 +161,10 @@ impl Sources {
             asked.images.values().any(|asked| asked.wish != Wish::Watch) || asked.archives.values().any(|asked| !asked.watch);
         observed.configs = self.configs.known(key, &config::names(observed));
         (!open).then_some(())
+    }
+
+    pub(crate) fn configs(&self) -> &Configs {
+        &self.configs
     }
 
     pub(crate) fn forget(&self, key: &Key) {

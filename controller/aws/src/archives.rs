@@ -19,10 +19,26 @@ pub struct FoundObject {
 }
 
 impl Aws {
-    /// One request. None: there is no such object.
+    /// What lies under a key now. One request. None: there is no such object.
     pub async fn object(&self, scope: &Scope, bucket: &str, key: &str) -> Result<Option<FoundObject>, Fault> {
+        self.head(scope, bucket, key, None).await
+    }
+
+    /// One version of what lies or lay under a key. One request. None: it is not kept.
+    pub async fn object_version(
+        &self,
+        scope: &Scope,
+        bucket: &str,
+        key: &str,
+        version: &str,
+    ) -> Result<Option<FoundObject>, Fault> {
+        self.head(scope, bucket, key, Some(version.to_owned())).await
+    }
+
+    async fn head(&self, scope: &Scope, bucket: &str, key: &str, version: Option<String>) -> Result<Option<FoundObject>, Fault> {
         let client = self.clients(scope).await.s3;
-        let answer = client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled).send().await;
+        let request = client.head_object().bucket(bucket).key(key).set_version_id(version);
+        let answer = request.checksum_mode(ChecksumMode::Enabled).send().await;
         let found = match answer {
             Ok(found) => found,
             Err(error)

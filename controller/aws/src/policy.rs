@@ -25,7 +25,7 @@ pub struct Needs {
 }
 
 /// An action, and what does not work without it.
-pub const ACTIONS: [(&str, &str); 11] = [
+pub const ACTIONS: [(&str, &str); 12] = [
     ("ssm:GetParameters", "parameters are not read: SourcesFresh is False with AccessDenied"),
     ("ssm:GetParameterHistory", "status does not say who wrote a parameter"),
     ("kms:Decrypt", "parameters of type SecureString with a key of your own are not read"),
@@ -36,6 +36,7 @@ pub const ACTIONS: [(&str, &str); 11] = [
         "images in ECR do not tell what they are: no order by label, no commit, no check of the platform",
     ),
     ("s3:GetObject", "archives are not found"),
+    ("s3:GetObjectVersion", "RollbackReady does not know whether the archive of an earlier version is still kept"),
     ("s3:ListBucket", "an archive that is not there looks like one that is denied"),
     ("sqs:ReceiveMessage", "events are not heard: parameters are still read every pollInterval"),
     ("sqs:DeleteMessage", "the same events are heard again and again, which does no harm but costs calls"),
@@ -55,7 +56,7 @@ pub fn document(needs: &Needs) -> Value {
         // IAM knows no resource for it.
         ("RegistryToken", vec!["ecr:GetAuthorizationToken"], token),
         ("Images", vec!["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], needs.repositories.clone()),
-        ("Archives", vec!["s3:GetObject"], needs.buckets.iter().map(below).collect()),
+        ("Archives", vec!["s3:GetObject", "s3:GetObjectVersion"], needs.buckets.iter().map(below).collect()),
         ("ArchivesThatAreNotThere", vec!["s3:ListBucket"], needs.buckets.clone()),
         ("Events", vec!["sqs:ReceiveMessage", "sqs:DeleteMessage"], queue),
         ("Roles", vec!["sts:AssumeRole"], needs.roles.clone()),

@@ -3,7 +3,10 @@
 //! In: pod templates, and what hashes their ConfigMaps and Secrets have by now. Out: the hashes that are wanted. Never here: what is in
 //! them; nobody tells the core.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use bascule_crds::{ConfigKind, ConfigRecord, ReleaseSpec};
 use serde_json::Value;
@@ -43,9 +46,9 @@ pub fn names(observed: &Observed) -> Vec<ConfigName> {
 
 fn named<'a>(spec: &ReleaseSpec, templates: impl Iterator<Item = &'a Value>) -> Vec<ConfigName> {
     let needs = Needs::of(templates);
-    let of = |kind, names: std::collections::BTreeSet<String>| {
+    let of = |kind, needed: BTreeMap<String, BTreeSet<String>>| {
         let asked = spec.restart_on.contains(&kind);
-        names.into_iter().filter(move |_| asked).map(move |name| ConfigName { kind, name })
+        needed.into_keys().filter(move |_| asked).map(move |name| ConfigName { kind, name })
     };
     of(ConfigKind::ConfigMaps, needs.config_maps).chain(of(ConfigKind::Secrets, needs.secrets)).collect()
 }

@@ -3,6 +3,8 @@
 //! In: nothing but decisions. Out: values that the shell turns into requests, again and again, and counts the answers of. Never here: who
 //! asks, how, and when exactly. A Job is no question of this kind: it is an object, and its end is seen by a watch.
 
+pub mod checks;
+
 use std::collections::BTreeMap;
 
 use bascule_crds::{Each, GateStage, Method, SecretReference};

@@ -150,8 +150,8 @@ impl Rendered {
     }
 }
 
-const TRACK_VARIABLE: &str = "release.track";
-const REVISION_VARIABLE: &str = "release.revision";
+pub(crate) const TRACK_VARIABLE: &str = "release.track";
+pub(crate) const REVISION_VARIABLE: &str = "release.revision";
 const POD_HASH_VARIABLE: &str = "release.podHash";
 const OPEN: [&str; 2] = [TRACK_VARIABLE, REVISION_VARIABLE];
 

@@ -1,17 +1,16 @@
-//! Whether everything is there that an earlier version needs to run again: what it was made from, its images, and the ConfigMaps and
-//! Secrets that its pods name. Of those only that they exist is read, never what is in them.
+//! Whether everything is there that an earlier version needs to run again: what it was made from, its images and archives, and what its
+//! pods name in their namespace.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+mod needed;
+
+use std::{sync::Arc, time::Duration};
 
 use bascule_core::{Observed, WayBack, input::Needs};
+use bascule_crds::ResolvedArtifact;
 use jiff::SignedDuration;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Secret},
-};
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
+use kube::Api;
 
+use self::needed::Namespace;
 use super::fault::Fault;
 use crate::{
     queue::{Key, Lane},
@@ -64,21 +63,14 @@ async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, revision: &str
     match stored?.and_then(|stored| stored.input(&observed.release.uid)) {
         None => found.missing.push(format!("ControllerRevision {name}, which it was made from, is gone")),
         Some(input) => {
-            let needs = Needs::of(input.workloads.iter().map(|workload| &workload.template));
-            for name in &needs.config_maps {
-                found.object::<ConfigMap>(shell, key, "ConfigMap", name).await;
-            }
-            for name in &needs.secrets {
-                found.object::<Secret>(shell, key, "Secret", name).await;
-            }
+            let configs = shell.sources.configs();
+            let namespace = Namespace { client: &shell.client, configs, metrics: &shell.metrics, name: &key.namespace };
+            namespace.look(&Needs::of(&input.templates()), &mut found).await;
             for artifact in &input.artifacts {
                 let asked = shell.sources.is_there(key, observed, artifact);
                 match tokio::time::timeout(ANSWER_WITHIN, asked).await {
                     Ok(Ok(true)) => {}
-                    Ok(Ok(false)) => {
-                        let what = artifact.image.as_ref().unwrap_or(&artifact.reference);
-                        found.missing.push(format!("{what} is gone"));
-                    }
+                    Ok(Ok(false)) => found.missing.push(gone(artifact)),
                     Ok(Err(why)) => found.unseen.push(why),
                     Err(_) => found.unseen.push(format!("{}: no answer", artifact.reference)),
                 }
@@ -88,20 +80,11 @@ async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, revision: &str
     Ok(WayBack { revision: revision.to_owned(), at: shell.clock.now(), missing: found.missing, unseen: found.unseen })
 }
 
-impl Found {
-    async fn object<K>(&mut self, shell: &Arc<Shell>, key: &Key, kind: &str, name: &str)
-    where
-        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-        K::DynamicType: Default,
-    {
-        let api: Api<K> = Api::namespaced(shell.client.clone(), &key.namespace);
-        let seen = api.get_metadata_opt(name).await.map_err(Fault::of);
-        shell.metrics.requested("get", &seen.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
-        match seen {
-            Ok(Some(_)) => {}
-            Ok(None) => self.missing.push(format!("{kind} {name} is gone")),
-            Err(Fault::Refused { code: 403, .. }) => self.unseen.push(format!("{kind} {name}: the controller may not read it")),
-            Err(fault) => self.unseen.push(format!("{kind} {name}: {fault}")),
-        }
+fn gone(artifact: &ResolvedArtifact) -> String {
+    let ResolvedArtifact { reference, image, archive, .. } = artifact;
+    match archive.as_ref().map(|archive| &archive.version_id) {
+        Some(Some(version)) => format!("version {version} of {reference} is gone"),
+        Some(None) => format!("{reference} is gone or was overwritten, and the bucket kept no version of it"),
+        None => format!("{} is gone", image.as_ref().unwrap_or(reference)),
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bascule_aws::{Aws, Fault, Found, Identity, RegistryLogin};
+use bascule_aws::{Aws, Fault, Found, FoundObject, Identity, RegistryLogin};
 use bascule_core::{
     Archive, Parameter,
     sources::{ParameterName, Scope},
@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{
-    archives::ArchiveStore,
+    archives::{ArchiveStore, is_same},
     hints::{HintQueue, Message},
     parameters::{Account, Batch, ParameterStore, account_of},
     registry::{EcrLogin, EcrLogins, EcrRefusal, Hidden, ecr_region},
@@ -188,19 +188,36 @@ impl ArchiveStore for AwsSources {
         async move {
             self.introduce(scope);
             let found = self.aws.object(&there(scope), bucket, key).await?;
-            Ok(found.map(|found| Archive {
-                record: ArchiveRecord {
-                    bucket: bucket.to_owned(),
-                    key: key.to_owned(),
-                    version_id: found.version_id,
-                    etag: found.etag,
-                    sha256: found.sha256,
-                    size: found.size,
-                },
-                metadata: found.metadata,
-            }))
+            Ok(found.map(|found| archive(bucket, key, found)))
         }
         .boxed()
+    }
+
+    fn keeps<'a>(&'a self, scope: &'a Scope, pinned: &'a ArchiveRecord) -> BoxFuture<'a, Result<bool, SourceError>> {
+        async move {
+            self.introduce(scope);
+            let (there, ArchiveRecord { bucket, key, .. }) = (there(scope), pinned);
+            if let Some(version) = &pinned.version_id {
+                return Ok(self.aws.object_version(&there, bucket, key, version).await?.is_some());
+            }
+            let newest = self.aws.object(&there, bucket, key).await?;
+            Ok(newest.is_some_and(|newest| is_same(pinned, &archive(bucket, key, newest).record)))
+        }
+        .boxed()
+    }
+}
+
+fn archive(bucket: &str, key: &str, found: FoundObject) -> Archive {
+    Archive {
+        record: ArchiveRecord {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            version_id: found.version_id,
+            etag: found.etag,
+            sha256: found.sha256,
+            size: found.size,
+        },
+        metadata: found.metadata,
     }
 }
 

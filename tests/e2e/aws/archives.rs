@@ -84,7 +84,14 @@ async fn an_archive_is_released_by_its_version_and_checksum_and_never_an_older_o
     put("late").await;
     place.fresh(ConditionStatus::True, "OutOfOrder").await;
     store(&place.emulator, &bucket, &key("next"), "next", "build=7").await;
+    // A rule of the bucket removes the version that would be returned to; what lies under its key is another one.
+    let expired = ["s3api", "delete-object", "--bucket", &bucket, "--key", &key(SHA), "--version-id", version];
+    place.emulator.cli(&expired).await;
     put("next").await;
     place.stage.is_settled_on("next").await;
+    let gone = |it: &bascule_crds::ReleaseStatus| stage::reason(it, ConditionType::RollbackReady) == "SomethingIsGone";
+    let status = place.stage.until("that it is gone is said", gone).await;
+    let message = stage::message(&status, ConditionType::RollbackReady);
+    assert!(message.contains(&format!("version {version} of s3://{bucket}/{} is gone", key(SHA))), "{message}");
     place.end().await;
 }

@@ -1,7 +1,7 @@
 //! The policy for IAM that `bascule-controller aws-policy` prints for an Environment, against an emulator that enforces it: with all of it
 //! everything works, and without one of its actions one named thing does not.
 //!
-//! Not shown here: kms:Decrypt and s3:ListBucket, which the emulator does not enforce; sts:AssumeRole, which whoever asks here has
+//! Not shown here: kms:Decrypt, s3:ListBucket and s3:GetObjectVersion, which the emulator does not enforce; sts:AssumeRole, which whoever asks here has
 //! anyway; single parameters (it takes `*`); and what a registry itself asks of IAM when an image is pulled (the API is asked the same instead).
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use bascule_tests::aws::Emulator;
 use serde_json::{Value, json};
 
 const ACCOUNT: &str = "000000000000";
-const NOT_ENFORCED: [&str; 3] = ["kms:Decrypt", "s3:ListBucket", "sts:AssumeRole"];
+const NOT_ENFORCED: [&str; 4] = ["kms:Decrypt", "s3:ListBucket", "s3:GetObjectVersion", "sts:AssumeRole"];
 
 struct Rights {
     emulator: Emulator,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bascule_core::gate::{HttpAsk, Port, Probe, Target, Verdict};
+use bascule_core::gate::{HttpAsk, Port, Probe, Target, Verdict, checks};
 use bascule_crds::Each;
 use bascule_expressions::{Body, Headers, Kind, MAX_BODY, Values};
 use bytes::Bytes;
@@ -41,9 +41,6 @@ const AT_ONCE: usize = 16;
 const MOST_PODS: usize = 200;
 /// A Service that refuses is asked again so often, as long as there is time.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// They say how a message is carried, and are not for its author.
-const NOT_FOR_GATES: [&str; 9] =
-    ["connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// One such gate on its way.
 pub(super) struct Questions {
@@ -171,13 +168,7 @@ impl Questions {
         let request = line::request(method, url).body(body);
         let mut request = request.map_err(|_| "a request with this path cannot be made".to_owned())?;
         for (name, value) in &self.ask.headers {
-            let unfit = || format!("the header {} cannot be sent", words::expression(name));
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
-            if NOT_FOR_GATES.contains(&name.as_str()) {
-                return Err(format!("the header {name} is not for a gate to set"));
-            }
-            let mut value = HeaderValue::from_str(value).map_err(|_| unfit())?;
-            value.set_sensitive(true);
+            let (name, value) = checks::header(name, value)?;
             request.headers_mut().insert(name, value);
         }
         Ok(request)
