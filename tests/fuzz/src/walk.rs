@@ -270,6 +270,7 @@ impl Walk {
                     uid: format!("{job}-uid"),
                     owner: Some(self.release.uid.clone()),
                     is_hook: text(&body, "/metadata/labels/bascule.dev~1job") == "hook",
+                    created: self.now,
                     state: JobState::Succeeded,
                 };
                 assert!(self.jobs.insert(job.clone(), view).is_none(), "{job} runs twice");

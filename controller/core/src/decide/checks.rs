@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Decision, gates::stage_field, jobs::told};
 use crate::{
+    gate::checks,
     revision::open_variables,
     variables::{Variables, substitute, substitute_text},
 };
@@ -71,7 +72,9 @@ impl Decision<'_> {
         } else {
             gate.job.as_ref().and_then(|template| job(template, &format!("{path}.job"), variables)).map_or(Ok(()), Err)
         };
-        result.and_then(|()| self.check_counts(gate, stage, path)).err()
+        let filled = |text: &str| substitute_text(text, "", variables?).ok();
+        let result = result.and_then(|()| self.check_counts(gate, stage, path));
+        result.err().or_else(|| checks::request(gate, path, filled))
     }
 
     /// So many answers must fit into the time that it has.
