@@ -46,6 +46,7 @@ pub struct Controller {
     arguments: Vec<String>,
     address: SocketAddr,
     log: PathBuf,
+    binary: PathBuf,
     process: Process,
 }
 
@@ -83,6 +84,7 @@ impl Controller {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             address,
             log: folder.join(format!("{}-{namespace}.log", bed.name)),
+            binary: binary(),
             process,
         };
         let _ = fs::remove_file(&controller.log);
@@ -93,7 +95,7 @@ impl Controller {
     pub fn launch(&mut self) {
         assert!(self.process.child().is_none(), "it runs already");
         let log = || OpenOptions::new().create(true).append(true).open(&self.log).expect("open the log");
-        let child = Command::new(binary())
+        let child = Command::new(&self.binary)
             .args(["--namespace", &self.namespace, "--listen", &self.address.to_string(), "--log-format", "text"])
             .args(&self.arguments)
             // The only one for its namespace; a test about several says otherwise in its arguments.
@@ -139,6 +141,13 @@ impl Controller {
         self.run().await;
     }
 
+    /// Another build in its place, after a clean end.
+    pub async fn replace(&mut self, binary: PathBuf) {
+        self.stop();
+        self.binary = binary;
+        self.run().await;
+    }
+
     /// For whoever must see it end.
     pub fn process(&self) -> Process {
         self.process.clone()
@@ -173,8 +182,15 @@ impl Drop for Controller {
     }
 }
 
+/// The one of an earlier commit: `hack/previous` builds it.
+pub fn previous() -> PathBuf {
+    let path = crate::bed::root().join("target/previous/bascule-controller");
+    assert!(path.is_file(), "build it first: hack/previous");
+    path
+}
+
 /// Beside the test's own binary, in `target/<profile>`; `BASCULE_CONTROLLER_BIN` names another.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Ok(path) = env::var("BASCULE_CONTROLLER_BIN") {
         return path.into();
     }

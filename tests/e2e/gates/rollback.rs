@@ -1,9 +1,15 @@
 //! Back to what ran before: at once while it is warm, as a release when it is not, and then it stays.
 
 use bascule_crds::{Operation, RejectReason, Release, ReleasedOutcome};
-use bascule_tests::{Stage, load::Load, stage};
-use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::api::{ListParams, PostParams};
+use bascule_tests::{Stage, controller, load::Load, stage};
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::Service,
+};
+use kube::{
+    ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -65,6 +71,44 @@ async fn a_rollback_is_one_switch_while_it_is_warm_and_stays_whatever_automation
     assert_eq!(total.failed, 0, "{:?}", total.failures);
     println!("total: {} requests, 0 lost", total.sent);
     stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_of_the_controller_brings_nothing_back_and_moves_nothing() {
+    let mut stage = Stage::new(&super::bed(), "upgrade").await;
+    stage.controller.replace(controller::previous()).await;
+    stage.service("web").await;
+    for tag in ["v1", "v2"] {
+        stage.release("web", &warm(&stage, tag)).await;
+        stage.is_settled_on(tag).await;
+    }
+    rollback(&stage, None).await;
+    let is_back =
+        |it: &bascule_crds::ReleaseStatus| stage::is_active(it, "v1") && it.candidate.is_none() && it.history.len() == 3;
+    stage.until("v1 is settled again", is_back).await;
+    let before = versions(&stage).await;
+
+    stage.controller.replace(controller::binary()).await;
+    let mut touched = warm(&stage, "v2");
+    touched["strategy"]["bake"] = json!("4s");
+    stage.release("web", &touched).await;
+    let generation = stage.api::<Release>().get("web").await.unwrap().metadata.generation;
+    let status = stage.until("it was seen", |it| Some(it.observed_generation) == generation).await;
+    assert!(stage::is_active(&status, "v1") && status.candidate.is_none());
+    assert_eq!(stage::reason(&status, bascule_crds::ConditionType::Ready), "RolledBack");
+    assert_eq!(versions(&stage).await, before, "nothing was written to what runs");
+    stage.end().await;
+}
+
+/// Of everything that a release moves.
+async fn versions(stage: &Stage) -> Vec<Option<i64>> {
+    let mut all = Vec::new();
+    for name in ["web-blue", "web-green"] {
+        all.push(stage.api::<Deployment>().get(name).await.unwrap().metadata.generation);
+    }
+    let service = stage.api::<Service>().get("web").await.unwrap();
+    all.push(service.resource_version().and_then(|version| version.parse().ok()));
+    all
 }
 
 #[tokio::test(flavor = "multi_thread")]
