@@ -80,7 +80,7 @@ async fn an_upgrade_of_the_controller_brings_nothing_back_and_moves_nothing() {
     stage.service("web").await;
     for tag in ["v1", "v2"] {
         stage.release("web", &warm(&stage, tag)).await;
-        stage.is_settled_on(tag).await;
+        stage.until("it is settled", |it| stage::is_active(it, tag) && it.candidate.is_none()).await;
     }
     rollback(&stage, None).await;
     let is_back =
