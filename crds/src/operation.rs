@@ -37,9 +37,9 @@ pub struct OperationSpec {
     #[serde(rename = "type")]
     pub kind: OperationType,
     /// The revision that is meant. Without it: the candidate for Abort, the wanted revision for Retry, the one before for Rollback,
-    /// which also takes a number or a version of the history.
+    /// which also takes a number or a version of the history. For Accept: the tag, digest, commit or order that is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 253))]
     pub revision: Option<String>,
     /// Who asks; filled in and checked by the admission policies of the chart.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -181,9 +181,13 @@ impl Decision<'_> {
         if self.next.candidate.is_some() {
             return;
         }
+        let Some(Obstacle::Waiting(..) | Obstacle::Wrong(..)) = &self.sources.held else { return };
+        // What was rejected is what was asked for before.
+        let rejected = self.stalled.take_if(|(reason, _)| *reason == "Rejected");
+        let beside = |why: String| rejected.as_ref().map_or(why.clone(), |(_, rejected)| format!("{why}; before it {rejected}"));
         match self.sources.held.clone() {
-            Some(Obstacle::Waiting(reason, why)) => self.wait(reason, why),
-            Some(Obstacle::Wrong(reason, why)) => self.stall(reason, why),
+            Some(Obstacle::Waiting(reason, why)) => self.wait(reason, beside(why)),
+            Some(Obstacle::Wrong(reason, why)) => self.stall(reason, beside(why)),
             Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(..)) | None => {}
         }
     }
@@ -203,11 +207,14 @@ impl Decision<'_> {
         let by = hold.by.as_deref().unwrap_or("somebody");
         let note = hold.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         let left = hold.left.as_ref().map(|left| self.version_of(left));
-        let until = match &left {
-            Some(left) => format!("until another version than {left} is asked for, or Resume"),
-            None => "until Resume".to_owned(),
+        let message = match &left {
+            Some(left) => format!(
+                "{active} is active: {by} returned to it{note}; automation is off until another version than {left} is asked for, or Resume"
+            ),
+            // Whoever came last, the one who returned or the one who holds it there.
+            None => format!("{active} is active, and held there by {by}{note} until Resume"),
         };
-        self.stall("RolledBack", format!("{active} is active: {by} returned to it{note}; automation is off {until}"));
+        self.stall("RolledBack", message);
     }
 
     /// What people call a revision.

@@ -282,6 +282,9 @@ impl Decision<'_> {
         // To return to what the spec asks for leaves nothing that could come back.
         let asked = self.asked.as_ref().filter(|asked| asked.revision.as_str() != goal.revision);
         let left = asked.map(|asked| asked.revision.to_string()).or_else(active);
+        // A person's Hold lasts until Resume, wherever a return takes the Release.
+        let is_held = self.next.hold.as_ref().is_some_and(|hold| hold.left.is_none());
+        let left = left.filter(|_| !is_held);
         let asked = asked.map(Rendered::asked);
         for released in self.next.history.iter_mut().filter(|it| Some(&it.revision) != Some(&goal.revision)) {
             let is_left = self.stored.active.as_ref().is_some_and(|active| active.revision == released.revision);

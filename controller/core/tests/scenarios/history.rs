@@ -209,6 +209,23 @@ fn while_it_is_held_nothing_new_starts() {
 }
 
 #[test]
+fn a_hold_lasts_until_resume_also_over_a_rollback() {
+    let mut world = three();
+    world.operate(&json!({"release": "web", "type": "Hold", "by": "eve", "note": "sale"}));
+    world.run();
+    rollback(&mut world, Some("v2"));
+    world.pass(120);
+    assert_eq!(world.active().map(|it| it.0), Some("v2"));
+    assert_eq!(world.ready(), (false, "RolledBack", "v2 is active, and held there by ada (checkout errors) until Resume"));
+    world.apply_spec(spec("v4", 3));
+    world.pass(120);
+    assert_eq!((world.active().map(|it| it.0), world.candidate()), (Some("v2"), None));
+    world.operate(&json!({"release": "web", "type": "Resume", "by": "ada"}));
+    world.pass(120);
+    assert_eq!(world.active().map(|it| it.0), Some("v4"));
+}
+
+#[test]
 fn a_number_that_is_also_a_version_is_not_guessed_at() {
     let mut world = settled("3");
     for tag in ["2", "1"] {

@@ -219,6 +219,23 @@ fn an_image_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
+fn what_was_rejected_before_does_not_hide_that_the_next_one_cannot_be_found() {
+    let mut world = followed();
+    put(&mut world, "r.example/web:v2--never");
+    world.pass(700);
+    assert_eq!(ready(&world), (false, "Rejected"));
+    world.registry = Registry::Fails;
+    put(&mut world, "r.example/web:v3");
+    world.pass(60);
+    let (is_ready, reason, message) = world.ready();
+    assert_eq!((is_ready, reason), (false, "ArtifactUnresolved"), "{message}");
+    assert!(message.contains("; before it v2--never was rejected (DeadlineExceeded)"), "{message}");
+    world.registry = Registry::Answers;
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Green)));
+}
+
+#[test]
 fn a_value_that_is_no_image_stalls_and_names_the_field() {
     for (value, says) in [("  ", "version 2 is empty"), ("https://r.example/web:v2", "begins with a scheme")] {
         let mut world = followed();
