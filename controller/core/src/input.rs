@@ -59,11 +59,15 @@ pub(crate) fn object(release: &ReleaseView, input: &Input, number: i64) -> Value
 }
 
 impl Input {
+    /// What its names stood for.
+    pub(crate) fn meanings(&self) -> Variables {
+        self.variables.iter().map(|(name, value)| (name.clone(), Meaning::Text(value.clone()))).collect()
+    }
+
     /// The pod templates as the API server would see them, on either track: which one it will be is open.
     pub fn templates(&self) -> Vec<Value> {
         let texts = |track: Track| {
-            let mut variables: Variables =
-                self.variables.iter().map(|(name, value)| (name.clone(), Meaning::Text(value.clone()))).collect();
+            let mut variables = self.meanings();
             variables.insert(TRACK_VARIABLE.to_owned(), Meaning::Text(track.to_string()));
             variables.insert(REVISION_VARIABLE.to_owned(), Meaning::Text(self.revision.clone()));
             variables

@@ -127,8 +127,7 @@ impl Rendered {
 
     /// Makes it again. None: it would not be the same.
     pub(crate) fn again(input: &Input, spec: &ReleaseSpec) -> Option<Self> {
-        let mut variables: Variables =
-            input.variables.iter().map(|(name, value)| (name.clone(), Meaning::Text(value.clone()))).collect();
+        let mut variables = input.meanings();
         leave_open(&mut variables);
         let variables = Arc::new(variables);
         let own =

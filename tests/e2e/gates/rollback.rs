@@ -1,6 +1,6 @@
 //! Back to what ran before: at once while it is warm, as a release when it is not, and then it stays.
 
-use bascule_crds::{Operation, RejectReason, Release, ReleasedOutcome};
+use bascule_crds::{Operation, RejectReason, Release, ReleaseStatus, ReleasedOutcome};
 use bascule_tests::{Stage, controller, load::Load, stage};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
@@ -28,6 +28,22 @@ async fn rollback(stage: &Stage, to: Option<&str>) {
     stage.api::<Operation>().create(&PostParams::default(), &operation).await.unwrap();
 }
 
+/// It has returned from v2 to v1, and that has settled.
+fn is_back(it: &ReleaseStatus) -> bool {
+    stage::is_active(it, "v1") && it.candidate.is_none() && it.history.len() == 3
+}
+
+/// A change that is none of the revision that was left.
+async fn a_touch_changes_nothing(stage: &Stage) {
+    let mut touched = warm(stage, "v2");
+    touched["strategy"]["bake"] = json!("4s");
+    stage.release("web", &touched).await;
+    let generation = stage.api::<Release>().get("web").await.unwrap().metadata.generation;
+    let status = stage.until("it was seen", |it| Some(it.observed_generation) == generation).await;
+    assert!(stage::is_active(&status, "v1") && status.candidate.is_none());
+    assert_eq!(stage::reason(&status, bascule_crds::ConditionType::Ready), "RolledBack");
+}
+
 fn warm(stage: &Stage, tag: &str) -> serde_json::Value {
     let mut spec = spec(stage, tag, &[]);
     spec["strategy"]["scaleDownDelay"] = json!("10m");
@@ -46,8 +62,6 @@ async fn a_rollback_is_one_switch_while_it_is_warm_and_stays_whatever_automation
         .eventually("v1 has the traffic", || async { (stage.track("web").await.as_deref() == Some("blue")).then_some(()) })
         .await;
     println!("rollback asked to traffic back (warm): {} ms", start.elapsed().as_millis());
-    let is_back =
-        |it: &bascule_crds::ReleaseStatus| stage::is_active(it, "v1") && it.candidate.is_none() && it.history.len() == 3;
     let status = stage.until("v1 is settled again", is_back).await;
     assert_eq!(status.rejected[0].reason, RejectReason::RolledBack);
     let outcome = |version: &str| status.history.iter().find(|it| it.version == version).unwrap().outcome;
@@ -56,13 +70,7 @@ async fn a_rollback_is_one_switch_while_it_is_warm_and_stays_whatever_automation
     // The same text again, a restart, and a change that is none of the revision.
     stage.release("web", &warm(&stage, "v2")).await;
     stage.controller.restart().await;
-    let mut touched = warm(&stage, "v2");
-    touched["strategy"]["bake"] = json!("4s");
-    stage.release("web", &touched).await;
-    let generation = stage.api::<Release>().get("web").await.unwrap().metadata.generation;
-    let status = stage.until("it was seen", |it| Some(it.observed_generation) == generation).await;
-    assert!(stage::is_active(&status, "v1") && status.candidate.is_none());
-    assert_eq!(stage::reason(&status, bascule_crds::ConditionType::Ready), "RolledBack");
+    a_touch_changes_nothing(&stage).await;
 
     // Something newer ends it.
     stage.release("web", &warm(&stage, "v3")).await;
@@ -83,19 +91,11 @@ async fn an_upgrade_of_the_controller_brings_nothing_back_and_moves_nothing() {
         stage.until("it is settled", |it| stage::is_active(it, tag) && it.candidate.is_none()).await;
     }
     rollback(&stage, None).await;
-    let is_back =
-        |it: &bascule_crds::ReleaseStatus| stage::is_active(it, "v1") && it.candidate.is_none() && it.history.len() == 3;
     stage.until("v1 is settled again", is_back).await;
     let before = versions(&stage).await;
 
     stage.controller.replace(controller::binary()).await;
-    let mut touched = warm(&stage, "v2");
-    touched["strategy"]["bake"] = json!("4s");
-    stage.release("web", &touched).await;
-    let generation = stage.api::<Release>().get("web").await.unwrap().metadata.generation;
-    let status = stage.until("it was seen", |it| Some(it.observed_generation) == generation).await;
-    assert!(stage::is_active(&status, "v1") && status.candidate.is_none());
-    assert_eq!(stage::reason(&status, bascule_crds::ConditionType::Ready), "RolledBack");
+    a_touch_changes_nothing(&stage).await;
     assert_eq!(versions(&stage).await, before, "nothing was written to what runs");
     stage.end().await;
 }

@@ -7,7 +7,7 @@ use bascule_expressions::{Expression, Kind, check_query};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Decision, gates::stage_field, jobs::told};
+use super::{Decision, gates, hooks, jobs::told};
 use crate::{
     gate::checks,
     revision::open_variables,
@@ -23,8 +23,8 @@ impl Decision<'_> {
         }
         let variables = self.known_variables();
         let mut hooks = spec.hooks.before_start.iter();
-        let hooks = hooks.find_map(|hook| check_hook(hook, variables.as_ref()));
-        hooks.or_else(|| {
+        let wrong = hooks.find_map(|hook| check_hook(hook, variables.as_ref()));
+        wrong.or_else(|| {
             let before = spec.gates.before_switch.iter().map(|gate| (GateStage::BeforeSwitch, gate));
             let mut all = before.chain(spec.gates.after_switch.iter().map(|gate| (GateStage::AfterSwitch, gate)));
             all.find_map(|(stage, gate)| self.check_gate(gate, stage, variables.as_ref()))
@@ -49,7 +49,7 @@ impl Decision<'_> {
     }
 
     fn check_gate(&self, gate: &Gate, stage: GateStage, variables: Option<&Variables>) -> Option<String> {
-        let path = &format!("spec.gates.{}[{}]", stage_field(stage), gate.name);
+        let path = &gates::field(gate, stage);
         let text = |field: &str, text: &str| resolved(text, &format!("{path}.{field}"), variables);
         let result = if let Some(http) = &gate.http {
             let expected =
@@ -116,7 +116,7 @@ fn resolved(text: &str, path: &str, variables: Option<&Variables>) -> Result<Opt
 }
 
 fn check_hook(hook: &Hook, variables: Option<&Variables>) -> Option<String> {
-    job(&hook.job, &format!("spec.hooks.beforeStart[{}].job", hook.name), variables)
+    job(&hook.job, &format!("{}.job", hooks::field(&hook.name)), variables)
 }
 
 /// A pod template must at least have containers, and no name that stands for nothing.

@@ -181,14 +181,16 @@ impl Decision<'_> {
         if self.next.candidate.is_some() {
             return;
         }
-        let Some(Obstacle::Waiting(..) | Obstacle::Wrong(..)) = &self.sources.held else { return };
+        let Some(Obstacle::Waiting(reason, why) | Obstacle::Wrong(reason, why)) = self.sources.held.clone() else { return };
         // What was rejected is what was asked for before.
-        let rejected = self.stalled.take_if(|(reason, _)| *reason == "Rejected");
-        let beside = |why: String| rejected.as_ref().map_or(why.clone(), |(_, rejected)| format!("{why}; before it {rejected}"));
-        match self.sources.held.clone() {
-            Some(Obstacle::Waiting(reason, why)) => self.wait(reason, beside(why)),
-            Some(Obstacle::Wrong(reason, why)) => self.stall(reason, beside(why)),
-            Some(Obstacle::Pending(_) | Obstacle::Stale(..) | Obstacle::OutOfOrder(..)) | None => {}
+        let why = match self.stalled.take_if(|(reason, _)| *reason == "Rejected") {
+            Some((_, rejected)) => format!("{why}; before it {rejected}"),
+            None => why,
+        };
+        if matches!(self.sources.held, Some(Obstacle::Wrong(..))) {
+            self.stall(reason, why);
+        } else {
+            self.wait(reason, why);
         }
     }
 

@@ -249,7 +249,7 @@ impl Decision<'_> {
         }
         let wanted = Wanted {
             kind: "gate",
-            field: format!("spec.gates.{}[{}]", stage_field(known.stage), gate.name),
+            field: field(gate, known.stage),
             attempt: candidate.started_at.to_string(),
             name: &gate.name,
             template,
@@ -557,11 +557,12 @@ impl Decision<'_> {
 }
 
 /// As it stands in the Release.
-pub(super) fn stage_field(stage: GateStage) -> &'static str {
-    match stage {
+pub(super) fn field(gate: &Gate, stage: GateStage) -> String {
+    let stage = match stage {
         GateStage::BeforeSwitch => "beforeSwitch",
         GateStage::AfterSwitch => "afterSwitch",
-    }
+    };
+    format!("spec.gates.{stage}[{}]", gate.name)
 }
 
 /// Another text is another question.

@@ -6,7 +6,7 @@ use bascule_crds::{Candidate, Hook, HookRecord, HookState, JobRecord, RejectReas
 
 use super::{
     Decision,
-    jobs::{Outcome, Wanted},
+    jobs::{End, Outcome, Wanted, gone},
     note,
 };
 use crate::{
@@ -192,16 +192,13 @@ impl Decision<'_> {
             if record.job.as_ref().is_some_and(|known| known.uid != job.uid) {
                 continue;
             }
-            let state = match job.state {
-                JobState::Running if record.job.is_some() => continue,
-                JobState::Running => HookState::Running,
-                JobState::Succeeded => HookState::Done,
-                JobState::Failed(_) => HookState::Failed,
+            let (state, words) = match self.end_of(job) {
+                End::Running if record.job.is_none() => (HookState::Running, String::new()),
+                End::Running | End::Unheard => continue,
+                End::Succeeded(words) => (HookState::Done, words),
+                End::Failed(words) => (HookState::Failed, words),
             };
             let known = Some(JobRecord { name: job.name.clone(), uid: job.uid.clone() });
-            let words = if state == HookState::Running { Some(String::new()) } else { self.last_words(&job.name) };
-            let Some(words) = words else { continue };
-            let words = if let (JobState::Failed(why), true) = (&job.state, words.is_empty()) { why.clone() } else { words };
             self.remember(&record.revision, &record.name, state, known, words);
         }
     }
@@ -235,8 +232,7 @@ impl Decision<'_> {
                 self.read_first(Read::Job { job: name });
                 waits = true;
             } else if record.job.is_some() {
-                let why = format!("Job {name} is gone, and its end was not seen; what it did is not known");
-                self.remember(&record.revision, &record.name, HookState::Failed, record.job, why);
+                self.remember(&record.revision, &record.name, HookState::Failed, record.job, gone(&name));
             } else {
                 // It was meant, and never ran.
                 self.next.hooks.retain(|it| !it.is(&record.revision, &record.name));
@@ -305,6 +301,6 @@ impl Decision<'_> {
 }
 
 /// As it stands in the Release.
-fn field(hook: &str) -> String {
+pub(super) fn field(hook: &str) -> String {
     format!("spec.hooks.beforeStart[{hook}]")
 }

@@ -12,7 +12,7 @@ use super::{Decision, later};
 use crate::{
     body::{self, JobBody},
     mutant::{self, Mutant},
-    observed::{JobState, Sight},
+    observed::{Job, JobState, Sight},
     plan::{Read, Step},
     revision::{Rendered, short_hash, variables_of},
     variables::substitute,
@@ -47,6 +47,15 @@ pub(super) enum Outcome {
     Lost(String),
 }
 
+/// Whether it has ended, and with which words.
+pub(super) enum End {
+    Running,
+    /// It has; its words are being read.
+    Unheard,
+    Succeeded(String),
+    Failed(String),
+}
+
 /// A Job that was to begin so long ago and is not there may have run, ended and been tidied away by Kubernetes.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(12);
 /// The Job controller ends it at its deadline; if nobody does, it is over all the same after this.
@@ -66,12 +75,12 @@ impl Decision<'_> {
         let job = jobs.get(&name).filter(|job| job.owner.as_deref() == Some(self.observed.release.uid.as_str()));
         let Some(job) = job else { return self.create(candidate, wanted, name) };
         let record = JobRecord { name: name.clone(), uid: job.uid.clone() };
-        match (&job.state, wanted.record) {
-            (_, Some(known)) if known.uid != job.uid => {
-                Outcome::Lost(format!("Job {name} was replaced by another hand; whether the first one ran is not known"))
-            }
-            (JobState::Running, None) => Outcome::Created(record),
-            (JobState::Running, Some(_)) => {
+        if wanted.record.is_some_and(|known| known.uid != job.uid) {
+            return Outcome::Lost(format!("Job {name} was replaced by another hand; whether the first one ran is not known"));
+        }
+        match self.end_of(job) {
+            End::Running if wanted.record.is_none() => Outcome::Created(record),
+            End::Running => {
                 // From when it was there: it may have waited for long before.
                 let end = later(later(job.created.max(wanted.since), wanted.timeout), GRACE);
                 if self.now >= end {
@@ -80,20 +89,26 @@ impl Decision<'_> {
                 self.look_at(end);
                 Outcome::Running
             }
-            (JobState::Succeeded, _) => match self.last_words(&name) {
-                None => Outcome::Pending,
-                Some(words) => Outcome::Succeeded(record, words),
-            },
-            (JobState::Failed(why), _) => match self.last_words(&name) {
-                None => Outcome::Pending,
-                Some(words) if words.is_empty() => Outcome::Failed(record, why.clone()),
-                Some(words) => Outcome::Failed(record, words),
-            },
+            End::Unheard => Outcome::Pending,
+            End::Succeeded(words) => Outcome::Succeeded(record, words),
+            End::Failed(words) => Outcome::Failed(record, words),
+        }
+    }
+
+    pub(super) fn end_of(&mut self, job: &Job) -> End {
+        if job.state == JobState::Running {
+            return End::Running;
+        }
+        let Some(words) = self.last_words(&job.name) else { return End::Unheard };
+        match &job.state {
+            JobState::Failed(why) if words.is_empty() => End::Failed(why.clone()),
+            JobState::Failed(_) => End::Failed(words),
+            JobState::Succeeded | JobState::Running => End::Succeeded(words),
         }
     }
 
     /// None: they are being read.
-    pub(super) fn last_words(&mut self, job: &str) -> Option<String> {
+    fn last_words(&mut self, job: &str) -> Option<String> {
         if let Some(words) = self.observed.words.get(job) {
             return Some(words.clone());
         }
@@ -144,7 +159,7 @@ impl Decision<'_> {
             return Outcome::Pending;
         }
         if wanted.record.is_some() && !mutant::is(Mutant::RunAgain) {
-            return Outcome::Lost(format!("Job {name} is gone, and its end was not seen; what it did is not known"));
+            return Outcome::Lost(gone(&name));
         }
         // Since this process looks it would have been seen.
         if self.observed.since >= later(wanted.since, FORGOTTEN) {
@@ -254,6 +269,11 @@ impl Decision<'_> {
 
 fn upper(name: &str) -> String {
     name.to_ascii_uppercase().replace(['-', '.'], "_")
+}
+
+/// Of one that the status knows.
+pub(super) fn gone(job: &str) -> String {
+    format!("Job {job} is gone, and its end was not seen; what it did is not known")
 }
 
 pub(super) fn told(duration: SignedDuration) -> String {
