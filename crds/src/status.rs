@@ -161,6 +161,10 @@ pub struct Candidate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub prepared_at: Option<Timestamp>,
+    /// When all its pods were ready for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub ready_at: Option<Timestamp>,
     /// The bake counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -419,6 +423,9 @@ pub struct Rejection {
     pub message: String,
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
+    /// Users have met it: all or some of the traffic was on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub had_traffic: bool,
 }
 
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -527,6 +534,7 @@ impl Candidate {
             rollback: None,
             started_at: now,
             prepared_at: Some(now),
+            ready_at: None,
             switched_at: None,
         }
     }

@@ -22,7 +22,7 @@ mod traffic;
 mod way_back;
 mod workloads;
 
-use bascule_crds::{Candidate, RejectReason, Rejection, ReleaseStatus};
+use bascule_crds::{Candidate, RejectReason, Rejection, ReleaseStatus, Step as Stage};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -232,6 +232,7 @@ impl<'a> Decision<'a> {
             reason,
             message: message.to_owned(),
             at: self.now,
+            had_traffic: candidate.step >= Stage::Switching,
         });
         self.forget_rejections();
         self.record_notes.push(note(NoteKind::Rejected, format!("{} ({}): {message}", candidate.version, candidate.revision)));

@@ -14,6 +14,7 @@ mod observed;
 mod plan;
 mod revision;
 pub mod sources;
+pub mod story;
 mod variables;
 
 pub use decide::{STATUS, decide};

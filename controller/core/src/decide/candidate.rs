@@ -430,6 +430,7 @@ impl Decision<'_> {
         let mut switched = candidate.clone();
         switched.workloads = self.stand_for(candidate);
         switched.message = String::new();
+        switched.ready_at.get_or_insert(self.now);
         switched.switched_at = Some(self.now);
         self.next.previous.clone_from(&self.stored.active);
         self.next.active = Some(switched.as_version(self.now));
@@ -463,6 +464,9 @@ impl Decision<'_> {
             candidate.step = step;
             candidate.summary = Candidate::summarise(&candidate.version, step);
             candidate.message = message;
+            if step >= Stage::Verifying {
+                candidate.ready_at.get_or_insert(self.now);
+            }
         }
     }
 }

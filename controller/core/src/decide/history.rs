@@ -330,6 +330,7 @@ impl Decision<'_> {
             step: Stage::Baking,
             summary: Candidate::summarise(&version.version, Stage::Baking),
             prepared_at: Some(self.now),
+            ready_at: Some(self.now),
             switched_at: Some(self.now),
             ..self.anew(version)
         };

@@ -154,9 +154,9 @@ impl Decision<'_> {
         let message = asked(operation);
         for (revision, version) in active.into_iter().chain(asked_for) {
             if revision != goal.revision && self.next.rejection(&revision).is_none() && !mutant::is(Mutant::ForgetRollback) {
-                let at = self.now;
-                let message = message.clone();
-                self.next.rejected.push(Rejection { revision, version, reason: RejectReason::RolledBack, message, at });
+                let had_traffic = self.stored.active.as_ref().is_some_and(|active| active.revision == revision);
+                let (at, message, reason) = (self.now, message.clone(), RejectReason::RolledBack);
+                self.next.rejected.push(Rejection { revision, version, reason, message, at, had_traffic });
             }
         }
         self.forget_rejections();

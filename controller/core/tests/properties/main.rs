@@ -17,3 +17,4 @@ mod quiescence;
 mod safety;
 mod settles;
 mod stories;
+mod story;

@@ -16,6 +16,7 @@ mod rollback;
 mod services;
 mod sources;
 mod stateful;
+mod story;
 mod workloads;
 
 use bascule_crds::Track;

@@ -24,6 +24,7 @@ use std::{
 
 use bascule_core::{
     Claim, Deployment, Next, Note, Observed, OperationView, Plan, Policy, ReleaseView, Service, ServicePort, decide,
+    story::Happening,
 };
 use bascule_crds::{ReleaseSpec, ReleaseStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -93,6 +94,8 @@ pub struct World {
     // What has happened.
     pub writes: Vec<String>,
     pub notes: Vec<Note>,
+    /// What the written statuses tell to those who count.
+    pub told: Vec<Happening>,
     /// Whether old states are kept, so that a sight can lag.
     pub remembers: bool,
     history: Vec<Rc<Snapshot>>,
@@ -164,6 +167,7 @@ impl World {
             fault: None,
             writes: Vec::new(),
             notes: Vec::new(),
+            told: Vec::new(),
             remembers: false,
             history: Vec::new(),
             version: 1,

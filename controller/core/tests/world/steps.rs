@@ -1,7 +1,9 @@
 //! Carries plans out as the API server and the shell would: one request for each step, preconditions checked, the first failure ends
 //! the plan, and what came of it is known to the process.
 
-use bascule_core::{Check, Deployment, Next, Note, Observed, Plan, Read, Record, Refusal, Service, ServicePort, Step};
+use bascule_core::{
+    Check, Deployment, Next, Note, Observed, Plan, Read, Record, Refusal, Service, ServicePort, Step, story::story,
+};
 use bascule_crds::{ReleaseStatus, Track, names};
 use serde_json::Value;
 
@@ -189,6 +191,7 @@ impl World {
         self.write("status");
         self.check_record(&status, notes);
         self.note_jobs(&status);
+        self.told.extend(story(&self.release.status, &status, self.now));
         self.release.status = status;
         self.release.resource_version = self.version.to_string();
         Reply::Done

@@ -1,0 +1,134 @@
+//! What those who count are told: how long each step took, what became of a version, how long users had to live with a bad one.
+
+use bascule_core::story::{Ending, Happening, Outcome, Restorer};
+use bascule_crds::{GateStage, RejectReason, Step};
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::{
+    settled, with,
+    world::{World, spec},
+};
+
+fn told_since(world: &mut World, seconds: i64) -> Vec<Happening> {
+    world.told.clear();
+    world.pass(seconds);
+    std::mem::take(&mut world.told)
+}
+
+fn ending(told: &[Happening]) -> &Ending {
+    let mut endings = told.iter().filter_map(|it| if let Happening::Ended(ending) = it { Some(ending) } else { None });
+    endings.next().expect("it has ended")
+}
+
+fn passed(told: &[Happening]) -> Vec<(Step, i64)> {
+    let of = |it: &Happening| if let Happening::Passed { step, took } = it { Some((*step, took.as_secs())) } else { None };
+    told.iter().filter_map(of).collect()
+}
+
+fn restored(told: &[Happening]) -> Option<(Restorer, i64)> {
+    told.iter().find_map(|it| if let Happening::Restored { by, took } = it { Some((*by, took.as_secs())) } else { None })
+}
+
+#[test]
+fn a_good_version_tells_how_long_each_step_took() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2", 3));
+    let told = told_since(&mut world, 120);
+    assert_eq!(told.first(), Some(&Happening::Began));
+    assert_eq!(passed(&told).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [Step::Starting, Step::Verifying, Step::Baking]);
+    assert_eq!(passed(&told)[2].1, 30, "the bake of the spec");
+    assert!(told.iter().any(|it| matches!(it, Happening::Arrived { lead } if *lead < SignedDuration::from_secs(60))), "{told:?}");
+    let ending = ending(&told);
+    assert_eq!((ending.outcome, ending.reason, ending.candidate.version.as_str()), (Outcome::Settled, None, "v2"));
+    assert!(ending.candidate.ready_at <= ending.candidate.switched_at);
+    assert_eq!(restored(&told), None);
+}
+
+#[test]
+fn without_a_bake_arriving_and_settling_are_told_in_one() {
+    let mut world = settled("v1");
+    world.apply_spec(with("v2", &[("/strategy/bake", json!("0s"))]));
+    let told = told_since(&mut world, 120);
+    assert_eq!(ending(&told).outcome, Outcome::Settled);
+    assert!(ending(&told).candidate.switched_at.is_some());
+    assert!(told.iter().any(|it| matches!(it, Happening::Arrived { .. })), "{told:?}");
+}
+
+#[test]
+fn a_version_that_never_gets_ready_is_rejected_and_users_have_not_met_it() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2--never", 3));
+    let told = told_since(&mut world, 120);
+    let ending = ending(&told);
+    assert_eq!((ending.outcome, ending.reason), (Outcome::Rejected, Some(RejectReason::DeadlineExceeded)));
+    assert!(ending.message.contains("not ready within"), "{}", ending.message);
+    assert!(!world.release.status.rejected[0].had_traffic);
+    assert_eq!((restored(&told), passed(&told)), (None, vec![]));
+}
+
+#[test]
+fn a_version_that_dies_tells_how_long_users_had_it() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2--dies10", 3));
+    let told = told_since(&mut world, 120);
+    assert_eq!((ending(&told).outcome, ending(&told).reason), (Outcome::SwitchedBack, Some(RejectReason::BakeFailed)));
+    assert!(world.release.status.rejected[0].had_traffic);
+    let (by, took) = restored(&told).expect("users are back");
+    assert!(by == Restorer::Automatic && (1..=10).contains(&took), "{took} s");
+}
+
+#[test]
+fn an_abort_during_the_bake_is_a_person_who_restores() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2", 3));
+    world.pass(10);
+    world.told.clear();
+    world.operate(&json!({"release": "web", "type": "Abort", "by": "ada"}));
+    let told = told_since(&mut world, 30);
+    assert_eq!((ending(&told).outcome, ending(&told).reason), (Outcome::SwitchedBack, Some(RejectReason::Aborted)));
+    assert_eq!(restored(&told).map(|(by, _)| by), Some(Restorer::Person));
+}
+
+#[test]
+fn a_rollback_tells_how_long_the_bad_version_had_users() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2", 3));
+    world.pass(600);
+    world.operate(&json!({"release": "web", "type": "Rollback", "by": "ada"}));
+    let told = told_since(&mut world, 120);
+    assert_eq!(ending(&told).outcome, Outcome::Returned);
+    let (by, took) = restored(&told).expect("users are back");
+    assert!(by == Restorer::Person && took >= 590, "{took} s");
+    assert!(!told.iter().any(|it| matches!(it, Happening::Arrived { .. })), "nobody delivered anything: {told:?}");
+    assert!(world.release.status.rejected[0].had_traffic);
+}
+
+#[test]
+fn one_that_makes_way_is_nobodys_fault() {
+    let mut world = settled("v1");
+    world.apply_spec(spec("v2--never", 3));
+    world.pass(5);
+    world.apply_spec(spec("v3", 3));
+    let told = told_since(&mut world, 5);
+    assert_eq!((ending(&told).outcome, ending(&told).candidate.version.as_str()), (Outcome::Superseded, "v2--never"));
+    assert_eq!(told.iter().filter(|it| **it == Happening::Began).count(), 1, "the next one");
+}
+
+#[test]
+fn gates_are_counted_when_they_end() {
+    let gate =
+        json!({"name": "smoke", "http": {"service": "web"}, "interval": "2s", "successes": 1, "failures": 1, "timeout": "30s"});
+    let gates = json!({"beforeSwitch": [gate], "afterSwitch": []});
+    let mut world = settled("v1");
+    world.apply_spec(with("v2", &[("/gates", gates.clone())]));
+    let told = told_since(&mut world, 120);
+    let passed = Happening::Gated { stage: GateStage::BeforeSwitch, passed: true };
+    assert_eq!(told.iter().filter(|it| **it == passed).count(), 1, "{told:?}");
+    world.gauges.insert("smoke".into(), bascule_core::gate::Verdict::Fail("no".into()));
+    world.apply_spec(with("v3", &[("/gates", gates)]));
+    let told = told_since(&mut world, 120);
+    let failed = Happening::Gated { stage: GateStage::BeforeSwitch, passed: false };
+    assert_eq!(told.iter().filter(|it| **it == failed).count(), 1, "{told:?}");
+    assert_eq!(ending(&told).reason, Some(RejectReason::GateFailed));
+}
