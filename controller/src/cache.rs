@@ -356,6 +356,19 @@ impl Cache {
         }
     }
 
+    /// Since when something about it fails again and again.
+    pub(crate) fn failing_since(&self, key: &Key) -> Option<Timestamp> {
+        let troubles = self.memory.get(key)?.troubles.values().filter(|failing| failing.trouble.lasting);
+        troubles.map(|failing| failing.since).min()
+    }
+
+    /// What the namespace says that it is; empty when it says nothing.
+    pub(crate) fn environment_of(&self, namespace: &str) -> &str {
+        // Cluster-scoped objects have no namespace of their own.
+        let labels = self.namespaces.get("", namespace);
+        labels.and_then(|labels| labels.get(bascule_crds::names::ENVIRONMENT)).map_or("", String::as_str)
+    }
+
     pub(crate) fn doubt(&mut self, key: &Key, object: Object) {
         self.memory(key).uncertain.insert(object);
     }
@@ -455,7 +468,7 @@ impl Cache {
     pub(crate) fn work(&self) -> BTreeMap<Key, Lane> {
         let of = |namespace: &str, name: &str| Key { namespace: namespace.to_owned(), name: name.to_owned() };
         let releases = self.releases.iter().map(|((namespace, name), release)| {
-            (of(namespace, name), if release.is_on_its_way { Lane::Switch } else { Lane::Resync })
+            (of(namespace, name), if release.standing.has_candidate { Lane::Switch } else { Lane::Resync })
         });
         let mut work: BTreeMap<Key, Lane> = releases.collect();
         // Also those of a Release that does not exist: they are answered, and deleted in the end.

@@ -57,6 +57,11 @@ pub struct Arguments {
     #[arg(long, env = "BASCULE_LEASE_NAME", value_name = "NAME", default_value = lease::NAME)]
     pub lease_name: String,
 
+    /// Whether each Release has lines of its own on /metrics. Without them there are only sums, and most alerts have nothing to go by.
+    #[arg(long, env = "BASCULE_METRICS_PER_RELEASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub metrics_per_release: bool,
+
     /// How to write the log; what is written is chosen by `BASCULE_LOG`, for example `debug` or `bascule_controller=debug`.
     #[arg(long, env = "BASCULE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,

@@ -120,6 +120,9 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
         }
         Next::Record(status) => {
             let outcome = write::status(shell, term, key, observed, &status).await;
+            if outcome.is_ok() {
+                shell.tell_story(key, &observed.release, &status);
+            }
             let object = Some(Object::Release(key.name.clone()));
             settle(shell, key, bascule_core::STATUS, "write the status of the Release", object, outcome)
         }
@@ -232,25 +235,30 @@ async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, reads: &[Read]
 }
 
 fn settle(shell: &Shell, key: &Key, target: &str, what: &str, object: Option<Object>, outcome: Result<(), Fault>) -> Done {
-    match outcome {
+    let fault = match outcome {
         Ok(()) => {
             shell.cache().succeeded(key, target);
-            Done::Acted
+            return Done::Acted;
         }
-        Err(Fault::Behind) => Done::Behind(object),
-        Err(Fault::Aged) => Done::Behind(None),
+        Err(fault) => fault,
+    };
+    match fault {
+        Fault::Behind | Fault::Aged | Fault::Deposed => shell.metrics.failed(fault.category()),
+        _ => remember(shell, key, target, what, &fault),
+    }
+    match fault {
+        Fault::Behind => Done::Behind(object),
+        Fault::Aged => Done::Behind(None),
         // Nothing has happened, so there is nothing to remember.
-        Err(Fault::Deposed) => Done::Deposed,
-        Err(fault) => {
-            remember(shell, key, target, what, &fault);
-            Done::Failed
-        }
+        Fault::Deposed => Done::Deposed,
+        _ => Done::Failed,
     }
 }
 
 fn remember(shell: &Shell, key: &Key, target: &str, what: &str, fault: &Fault) {
     let message = fault::one_line(&format!("could not {what}: {fault}"));
     tracing::warn!(release = %key, target, category = fault.category(), "{message}");
+    shell.metrics.failed(fault.category());
     let patience = if matches!(fault, Fault::Throttled(_)) { Patience::Throttled } else { Patience::Once };
     shell.cache().failed(key, target, message, patience, shell.clock.now());
 }

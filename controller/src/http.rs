@@ -7,14 +7,14 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{shell::Shell, tasks::Tasks};
+use crate::{scrape, shell::Shell, tasks::Tasks};
 
 pub(crate) async fn start(shell: &Arc<Shell>, address: SocketAddr, tasks: &Tasks, end: &CancellationToken) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(|State(shell): State<Arc<Shell>>| async move { shell.metrics.text() }))
+        .route("/metrics", get(|State(shell): State<Arc<Shell>>| async move { scrape::text(&shell) }))
         .with_state(shell.clone());
     let end = end.clone();
     tasks.spawn(async move {

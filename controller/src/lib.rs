@@ -16,13 +16,16 @@ mod overlooked;
 #[cfg(feature = "aws")]
 pub mod policy;
 mod queue;
+mod scrape;
 mod shell;
 pub mod sources;
+mod standing;
 mod tasks;
 pub mod telemetry;
 pub mod told;
 mod watch;
 mod worker;
 
+pub use metrics::Meters;
 pub use queue::Key;
 pub use shell::{Controller, Lookout, Settings};

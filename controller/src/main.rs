@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use bascule_controller::{
-    Controller, Settings, client,
+    Controller, Meters, Settings, client,
     clock::SystemClock,
     config::{Arguments, AwsPolicy, Command},
     lease,
@@ -83,10 +83,14 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let unique = RandomState::new().hash_one(std::process::id());
     let lease =
         arguments.leader_elect.then(|| lease::Settings::of_this_process(arguments.lease_namespace, arguments.lease_name, unique));
-    let aws = Arc::new(AwsSources::new(arguments.event_queue.filter(|queue| !queue.is_empty()), Arc::new(SystemClock)));
+    let meters = Meters::new().context("set up metrics")?;
+    let queue = arguments.event_queue.filter(|queue| !queue.is_empty());
+    let aws = Arc::new(AwsSources::new(queue, Arc::new(SystemClock), meters.clone()));
     let settings = Settings {
         namespace: arguments.namespace,
         listen: Some(arguments.listen),
+        meters: Some(meters.clone()),
+        metrics_per_release: arguments.metrics_per_release,
         registry_credentials: arguments.registry_credentials,
         read_pull_secrets: arguments.read_pull_secrets,
         plain_http_registries: arguments.plain_http_registry,
@@ -101,6 +105,6 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     // Who the process is by itself, whatever the Environments say.
     aws.introduce(&Scope::default());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace.as_deref().unwrap_or("all"), "starting");
-    let client = client::connect().await?;
+    let client = client::connect(meters).await?;
     Controller::new(client, settings, Arc::new(SystemClock))?.run(stop).await.context("run")
 }

@@ -16,6 +16,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use lane::Lane;
+pub(crate) use state::Figures;
 pub(crate) use state::Outcome;
 use state::State;
 
@@ -58,7 +59,6 @@ impl Queue {
         for (key, lane) in keys {
             state.push(key, lane, now);
         }
-        self.metrics.depth(state.depth());
         drop(state);
         self.changed.notify_one();
     }
@@ -66,7 +66,6 @@ impl Queue {
     /// Nobody works any more.
     pub(crate) fn close(&self) {
         self.lock().close();
-        self.metrics.depth(0);
     }
 
     /// Something happened to this Release.
@@ -83,7 +82,6 @@ impl Queue {
                 let now = Instant::now();
                 if let Some((key, lane, waited)) = state.pop(now) {
                     self.metrics.waited(lane, waited);
-                    self.metrics.depth(state.depth());
                     // Another worker may be idle while more is due.
                     if state.depth() > 0 {
                         self.changed.notify_one();
@@ -102,6 +100,11 @@ impl Queue {
                 None => changed.await,
             }
         }
+    }
+
+    /// How many wait in each lane, and how long.
+    pub(crate) fn figures(&self) -> Vec<(Lane, Figures)> {
+        self.lock().figures(Instant::now())
     }
 
     /// Somebody looks at it within this time, or has it in hand; or nobody is to work here.

@@ -14,7 +14,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bascule_core::Policy;
+use bascule_core::{Policy, ReleaseView, story::story};
+use bascule_crds::ReleaseStatus;
 use jiff::Timestamp;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use crate::{
     gates::{self, Asks, Gates},
     http,
     lease::{self, Leadership, News},
-    metrics::Metrics,
+    metrics::{Meters, Metrics},
     overlooked::overlooked,
     queue::{Key, Lane, Queue, backoff::Random},
     sources::{
@@ -59,6 +60,10 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Where health and metrics are served; None: nowhere.
     pub listen: Option<SocketAddr>,
+    /// What the clients count with; None: nobody counts.
+    pub meters: Option<Meters>,
+    /// Whether each Release has lines of its own in a scrape.
+    pub metrics_per_release: bool,
     pub registry_credentials: Option<PathBuf>,
     pub read_pull_secrets: bool,
     pub plain_http_registries: Vec<String>,
@@ -89,6 +94,7 @@ pub(crate) struct Shell {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Queue,
     pub(crate) metrics: Metrics,
+    pub(crate) metrics_per_release: bool,
     pub(crate) events: Emitter,
     pub(crate) sources: Sources,
     pub(crate) gates: Gates,
@@ -151,6 +157,15 @@ impl Shell {
         }
     }
 
+    /// A status has been written: those who count are told what it tells.
+    pub(crate) fn tell_story(&self, key: &Key, release: &ReleaseView, after: &ReleaseStatus) {
+        let told = story(&release.status, after, self.clock.now());
+        if !told.is_empty() {
+            let environment = self.cache().environment_of(&key.namespace).to_owned();
+            self.metrics.told(key, &environment, &told);
+        }
+    }
+
     /// Caches are complete, and it is not about to end. A standby is ready too: ready to take over.
     pub(crate) fn ready(&self) -> bool {
         self.is_synced() && !self.stopping.load(Ordering::Relaxed)
@@ -169,7 +184,8 @@ pub struct Controller {
 
 impl Controller {
     pub fn new(client: Client, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let metrics = Metrics::new().context("set up metrics")?;
+        let meters = settings.meters.clone().map_or_else(Meters::new, Ok).context("set up metrics")?;
+        let metrics = Metrics::new(&meters).context("set up metrics")?;
         let queue = Queue::new(settings.seed, metrics.clone());
         let tasks = Tasks::new();
         let leadership = match &settings.lease {
@@ -187,6 +203,7 @@ impl Controller {
             namespace: settings.namespace,
             queue,
             metrics,
+            metrics_per_release: settings.metrics_per_release,
             events,
             policy: settings.policy,
             gate: Gate::new(leadership.clone()),

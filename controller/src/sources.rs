@@ -26,6 +26,7 @@ use bascule_crds::{Aws, ResolvedArtifact};
 use configs::Configs;
 use futures::{FutureExt as _, future::BoxFuture};
 use hints::{Hint, HintQueue, Message};
+use jiff::Timestamp;
 use lookup::Lookups;
 use parameters::{Batch, ParameterHub, ParameterStore};
 use registry::{Access, EcrLogin, EcrLogins, EcrRefusal, Fetch, ImageRequest, LookupError, Question, RegistryHub};
@@ -109,6 +110,11 @@ impl Sources {
         cloud: Arc<dyn Cloud>,
     ) -> Self {
         Self { parameters, images, archives, configs, registries, cloud }
+    }
+
+    /// The oldest answer about a parameter that is gone by.
+    pub(crate) fn oldest_answer(&self) -> Option<Timestamp> {
+        self.parameters.oldest_answer()
     }
 
     /// Whether exactly what was pinned is still to be had; else why nobody knows.

@@ -134,13 +134,14 @@ where
             }
             Err(error) => {
                 failures += 1;
-                shell.metrics.watch_failed(kept.kind);
                 if failures == 1 || failures % 20 == 0 {
                     tracing::warn!(kind = kept.kind, failures, error = %error, "the watch failed; it is tried again");
                 }
                 let pause = pause(failures, &mut random);
+                let blind_until = Instant::now() + pause + client::ANSWER_WITHIN + SLOW;
+                shell.metrics.watch_failed(kept.kind, blind_until);
                 if MOVED_BY.contains(&kept.kind) {
-                    shell.cache().blind_for(kept.kind, Instant::now() + pause + client::ANSWER_WITHIN + SLOW);
+                    shell.cache().blind_for(kept.kind, blind_until);
                 }
                 tokio::time::sleep(pause).await;
             }
@@ -149,7 +150,7 @@ where
 }
 
 fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>) {
-    let listed = matches!(event, Event::InitDone);
+    let (begins, listed) = (matches!(event, Event::Init), matches!(event, Event::InitDone));
     let changes = {
         let mut cache = shell.cache();
         // The beginning of a list shows nothing yet.
@@ -175,7 +176,8 @@ fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>
                 .collect(),
             Event::Delete(object) => table.gone(&Seen::of(object.meta())).into_iter().collect(),
         };
-        shell.metrics.watched(kept.kind, table.len());
+        let lags = table.take_lags(Instant::now());
+        shell.metrics.watched(kept.kind, table.len(), begins, &lags);
         changes
     };
     for change in &changes {

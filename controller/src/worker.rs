@@ -13,6 +13,7 @@ use bascule_core::{
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,12 +56,14 @@ pub(crate) async fn run(shell: Arc<Shell>, stop: CancellationToken) {
                 key = shell.queue.next() => key,
             };
             // A panic is a mistake of ours about one Release: it must not take the worker and its key with it.
+            let began = Instant::now();
             let considered = AssertUnwindSafe(consider(&shell, term, &key, &stop)).catch_unwind().await;
             let outcome = considered.unwrap_or_else(|_| {
                 tracing::error!(release = %key, "a plan panicked while it was carried out; this Release is tried again");
                 shell.metrics.decided("panicked");
                 Outcome::Failed
             });
+            shell.metrics.reconciled(began.elapsed());
             // An event may come between the decision and this line. The others are let in here, so that one thread shows it too.
             tokio::task::yield_now().await;
             shell.queue.done(&key, outcome);
@@ -85,7 +88,10 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
         shell.sources.answer(key, &mut observed);
         observed.samples = shell.gates.samples(key);
         // A decision that panics is a mistake of ours about one Release; the others go on.
-        let Ok(plan) = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy))) else {
+        let began = Instant::now();
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&observed, now, &shell.policy)));
+        shell.metrics.took_to_decide(began.elapsed());
+        let Ok(plan) = decided else {
             tracing::error!(release = %key, "the decision panicked; this Release is left as it is and tried again");
             shell.metrics.decided("panicked");
             return Outcome::Failed;
@@ -159,6 +165,7 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
     };
     shell.sources.forget(key);
     shell.gates.forget(key);
+    shell.metrics.forget(key);
     let now = shell.clock.now();
     let mut later: Option<Timestamp> = None;
     let (mut answered, unanswered): (Vec<_>, Vec<_>) = asked.into_iter().partition(|operation| operation.answered);

@@ -3,9 +3,16 @@
 //! An entry only ever moves to a higher resourceVersion of the same object: a late event never undoes what a reply has shown, and so
 //! the cache reads our own writes. Synchronous, no I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bascule_core::mutant::{self, Mutant};
+use tokio::time::Instant;
+
+/// Replies that are waited for with a watch in hand; while one is broken there may be many.
+const AWAITED: usize = 1_000;
 
 /// Namespace and name.
 pub(crate) type Name = (String, String);
@@ -57,6 +64,8 @@ pub(crate) struct Table<T> {
     /// A list that is being received, and what replies have shown since it began.
     relist: Option<Relist<T>>,
     synced: bool,
+    /// Versions that replies have shown before the watch did, and since when.
+    awaited: BTreeMap<u64, Instant>,
     /// How far the watch has come. What it has passed and does not show does not exist: a late reply must not bring it back.
     passed: u64,
 }
@@ -69,7 +78,14 @@ struct Relist<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), by_release: BTreeMap::new(), relist: None, synced: false, passed: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            by_release: BTreeMap::new(),
+            relist: None,
+            synced: false,
+            awaited: BTreeMap::new(),
+            passed: 0,
+        }
     }
 }
 
@@ -127,11 +143,20 @@ impl<T: Clone> Table<T> {
         if seen.version <= self.passed && !self.entries.contains_key(&seen.name) {
             return None;
         }
+        if seen.version > self.passed && seen.version != u64::MAX && self.awaited.len() < AWAITED {
+            self.awaited.entry(seen.version).or_insert_with(Instant::now);
+        }
         let entry = Entry { uid: seen.uid, version: seen.version, release, value };
         if let Some(relist) = &mut self.relist {
             relist.shown_since.insert(seen.name.clone());
         }
         self.put(seen.name, entry)
+    }
+
+    /// How long the watch was behind the replies that it has come up with since this was asked last.
+    pub(crate) fn take_lags(&mut self, now: Instant) -> Vec<Duration> {
+        let later = self.awaited.split_off(&self.passed.saturating_add(1));
+        std::mem::replace(&mut self.awaited, later).into_values().map(|since| now - since).collect()
     }
 
     fn put(&mut self, name: Name, entry: Entry<T>) -> Option<Change<T>> {
@@ -276,6 +301,18 @@ mod tests {
         let mut table = table(&[("a", 5, 1)]);
         let change = table.event(seen("a", 6), "other".into(), 1).unwrap();
         assert_eq!((change.release.as_str(), change.left.as_deref()), ("other", Some("web")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_far_a_watch_is_behind_our_own_writes_is_measured() {
+        let mut table = table(&[("a", 5, 1)]);
+        table.show(seen("a", 9), "web".into(), 2);
+        tokio::time::advance(Duration::from_millis(30)).await;
+        table.event(seen("b", 7), "web".into(), 1);
+        assert!(table.take_lags(Instant::now()).is_empty(), "it has not come so far");
+        table.event(seen("a", 9), "web".into(), 2);
+        assert_eq!(table.take_lags(Instant::now()), [Duration::from_millis(30)]);
+        assert!(table.take_lags(Instant::now()).is_empty());
     }
 
     #[test]

@@ -66,18 +66,6 @@ impl Fault {
             Self::Aged => "Aged",
         }
     }
-
-    pub(super) fn code(&self) -> String {
-        match self {
-            Self::Behind => "409".into(),
-            Self::Refused { code, .. } => code.to_string(),
-            Self::Throttled(_) => "429".into(),
-            Self::Unanswered(_) => "none".into(),
-            Self::Other(_) => "other".into(),
-            Self::Deposed => "deposed".into(),
-            Self::Aged => "aged".into(),
-        }
-    }
 }
 
 /// A uid is a precondition, and this is how the API server says that it does not hold: the object was deleted and made anew.

@@ -166,9 +166,7 @@ impl Reader<'_> {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
-        let found = self.api::<K>().get_opt(name).await.map_err(Fault::of);
-        self.count("get", found.as_ref().err());
-        found
+        self.api::<K>().get_opt(name).await.map_err(Fault::of)
     }
 
     async fn list<K>(&self, parameters: &ListParams) -> Result<ObjectList<K>, Fault>
@@ -176,13 +174,7 @@ impl Reader<'_> {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
-        let found = self.api::<K>().list(parameters).await.map_err(Fault::of);
-        self.count("list", found.as_ref().err());
-        found
-    }
-
-    fn count(&self, verb: &str, fault: Option<&Fault>) {
-        self.shell.metrics.requested(verb, &fault.map_or_else(|| "ok".to_owned(), Fault::code));
+        self.api::<K>().list(parameters).await.map_err(Fault::of)
     }
 
     /// Ready endpoints that are neither pods of ours nor labelled as waiting for the first switch.
@@ -295,7 +287,6 @@ impl Reader<'_> {
         };
         let name = pod.metadata.name.as_deref()?;
         let text = self.api::<Pod>().logs(name, &parameters).await.map_err(Fault::of);
-        self.count("logs", text.as_ref().err());
         let lines: Vec<_> = text.ok()?.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
         (!lines.is_empty()).then(|| format!("last lines: {}", lines.join(" | ")))
     }

@@ -59,12 +59,11 @@ async fn look(shell: &Arc<Shell>, key: &Key, observed: &Observed, revision: &str
     let mut found = Found::default();
     let api: Api<SlimRevision> = Api::namespaced(shell.client.clone(), &key.namespace);
     let stored = api.get_opt(name).await.map_err(Fault::of);
-    shell.metrics.requested("get", &stored.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
     match stored?.and_then(|stored| stored.input(&observed.release.uid)) {
         None => found.missing.push(format!("ControllerRevision {name}, which it was made from, is gone")),
         Some(input) => {
             let configs = shell.sources.configs();
-            let namespace = Namespace { client: &shell.client, configs, metrics: &shell.metrics, name: &key.namespace };
+            let namespace = Namespace { client: &shell.client, configs, name: &key.namespace };
             namespace.look(&Needs::of(&input.templates()), &mut found).await;
             for artifact in &input.artifacts {
                 let asked = shell.sources.is_there(key, observed, artifact);

@@ -130,7 +130,7 @@ pub(crate) async fn answer(
         "metadata": {"name": operation, "namespace": key.namespace, "uid": uid, "resourceVersion": version}, "status": status,
     });
     let reply = shell.gate.send(term, api.patch_status(operation, &parameters(true), &Patch::Apply(&body))).await;
-    let reply = counted(shell, "apply-status", reply).await?;
+    let reply = heeded(shell, reply).await?;
     shell.cache().show_operation(&reply);
     Ok(())
 }
@@ -176,7 +176,7 @@ pub(super) async fn status(
         metadata.remove("resourceVersion");
     }
     let reply = shell.gate.send(term, api.patch_status(&key.name, &parameters(true), &Patch::Apply(&body))).await;
-    let reply = counted(shell, "apply-status", reply).await;
+    let reply = heeded(shell, reply).await;
     let reply = doubtful(shell, key, reply, Object::Release(key.name.clone()))?;
     shell.cache().show_release(&reply);
     Ok(())
@@ -203,13 +203,12 @@ impl Writer<'_> {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        let applies = matches!(patch, Patch::Apply(_));
         // Force takes fields back from others, in an object that we know: its uid is in the body. A body without one is to create it, and
         // there is no precondition for that; but without force an object of another owner, which came in the meantime, is a conflict of
         // fields and stays as it is. That costs no request: a POST would leave us two sets of fields, and a GET a gap before the write.
         let known = matches!(patch, Patch::Apply(body) if body["metadata"]["uid"].is_string());
         let reply = self.shell.gate.send(self.term, self.api::<K>().patch(name, &parameters(known), &patch)).await;
-        let reply = counted(self.shell, if applies { "apply" } else { "patch" }, reply).await;
+        let reply = heeded(self.shell, reply).await;
         doubtful(self.shell, self.key, reply, object)
     }
 
@@ -257,13 +256,13 @@ impl Writer<'_> {
             parameters.preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
         }
         let reply = self.shell.gate.send(self.term, self.api::<K>().delete(name, &parameters)).await;
-        counted(self.shell, "delete", reply).await.map(|_| ())
+        heeded(self.shell, reply).await.map(|_| ())
     }
 
     /// A Deployment that the watch does not show is somebody else's, unless it says that it is ours: then the watch is behind.
     async fn is_a_strangers(&self, observed: &Observed, deployment: &str) -> Result<bool, Fault> {
         let found = self.api::<SlimDeployment>().get_opt(deployment).await.map_err(Fault::of);
-        let Some(found) = counted(self.shell, "get", found).await? else { return Ok(false) };
+        let Some(found) = heeded(self.shell, found).await? else { return Ok(false) };
         if found.view().owner.as_ref() != Some(&observed.release.uid) {
             return Ok(true);
         }
@@ -280,7 +279,7 @@ impl Writer<'_> {
             }
             Err(Fault::Behind) => {
                 let found = self.api::<SlimJob>().get_opt(name).await.map_err(Fault::of);
-                let found = counted(self.shell, "get", found).await?;
+                let found = heeded(self.shell, found).await?;
                 self.shell.cache().saw_job(self.key, name, found.as_ref());
                 Ok(())
             }
@@ -295,7 +294,7 @@ impl Writer<'_> {
             Err(Fault::Behind) => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default();
                 let found = self.api::<SlimRevision>().get_opt(name).await.map_err(Fault::of);
-                let found = counted(self.shell, "get", found).await?;
+                let found = heeded(self.shell, found).await?;
                 // Of a Release of the same name that is gone: Kubernetes removes it.
                 if !found.is_some_and(|found| found.is_of(&observed.release.uid)) {
                     return Err(Fault::Other(format!("ControllerRevision {name} exists and is not of this Release")));
@@ -310,7 +309,7 @@ impl Writer<'_> {
     /// What is deleted was read right before, and is ours.
     async fn discard(&self, observed: &Observed, revision: &str, name: &str) -> Result<(), Fault> {
         let found = self.api::<SlimRevision>().get_opt(name).await.map_err(Fault::of);
-        let found = counted(self.shell, "get", found).await?.filter(|found| found.is_of(&observed.release.uid));
+        let found = heeded(self.shell, found).await?.filter(|found| found.is_of(&observed.release.uid));
         if let Some(found) = found {
             let uid = found.metadata.uid.clone().unwrap_or_default();
             match self.delete::<SlimRevision>(name, &uid, found.metadata.resource_version.clone()).await {
@@ -334,7 +333,7 @@ impl Writer<'_> {
         let parameters = PostParams { dry_run, field_manager: Some(names::FIELD_MANAGER.to_owned()) };
         let object: DynamicObject = serde_json::from_value(body.clone()).map_err(|error| Fault::Other(error.to_string()))?;
         let reply = self.shell.gate.send(self.term, api.create(&parameters, &object)).await;
-        let reply = counted(self.shell, if dry_run { "dry-run" } else { "create" }, reply).await?;
+        let reply = heeded(self.shell, reply).await?;
         let reply = serde_json::to_value(reply).and_then(serde_json::from_value);
         reply.map_err(|error| Fault::Other(error.to_string()))
     }
@@ -375,7 +374,7 @@ impl Writer<'_> {
             let reply =
                 self.shell.gate.send(self.term, self.api::<SlimDeployment>().patch(name, &parameters, &Patch::Apply(body))).await;
             let known = observed.deployments.known().is_some_and(|deployments| deployments.contains_key(name));
-            match counted(self.shell, "dry-run", reply).await {
+            match heeded(self.shell, reply).await {
                 Ok(reply) => {
                     // A resourceVersion means that it exists; one that our label-filtered watch does not show is not ours.
                     let exists = reply.metadata.resource_version.as_deref().is_some_and(|version| !version.is_empty());
@@ -412,8 +411,8 @@ fn parameters(force: bool) -> PatchParams {
     if force { parameters.force() } else { parameters }
 }
 
-async fn counted<T>(shell: &Shell, verb: &str, reply: Result<T, Fault>) -> Result<T, Fault> {
-    shell.metrics.requested(verb, &reply.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
+/// 429 is for everybody.
+async fn heeded<T>(shell: &Shell, reply: Result<T, Fault>) -> Result<T, Fault> {
     if let Err(Fault::Throttled(pause)) = &reply {
         shell.gate.close_for(*pause).await;
     }

@@ -160,14 +160,9 @@ impl<F: Fn(News) + Send + Sync> Driver<F> {
     }
 
     fn note(&self, election: &Election, sent: &Sent, reply: &Reply) {
-        let code = match reply {
-            Reply::Shown(_) => "ok",
-            Reply::Missing => "404",
-            Reply::Conflict => "409",
-            Reply::Failed(_) => "other",
-        };
-        let verb = if sent.request == Request::Read { "lease-get" } else { "lease-write" };
-        self.metrics.requested(verb, code);
+        if let (Reply::Shown(_), Request::Create | Request::Take { .. } | Request::Renew { .. }) = (reply, &sent.request) {
+            self.metrics.renewed(self.clock.now());
+        }
         match reply {
             Reply::Failed(_) => {
                 tracing::warn!(lease = self.settings.name, namespace = self.settings.namespace, request = ?sent.request, "no success with the Lease; tried again");
@@ -246,6 +241,7 @@ fn events(
                 let sight = match watch.next().await? {
                     Ok(event) => {
                         failures = 0;
+                        metrics.watched("Lease", 1, matches!(event, Event::Init), &[]);
                         match event {
                             Event::Init => {
                                 listed = false;
@@ -262,11 +258,12 @@ fn events(
                     }
                     Err(error) => {
                         failures += 1;
-                        metrics.watch_failed("Lease");
                         if failures == 1 || failures % 20 == 0 {
                             tracing::warn!(kind = "Lease", failures, error = %error, "the watch failed; it is tried again");
                         }
-                        tokio::time::sleep(pause(failures, &mut random)).await;
+                        let pause = pause(failures, &mut random);
+                        metrics.watch_failed("Lease", Instant::now() + pause + crate::client::ANSWER_WITHIN);
+                        tokio::time::sleep(pause).await;
                         None
                     }
                 };

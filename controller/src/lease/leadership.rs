@@ -67,8 +67,8 @@ impl Leadership {
         hold.term == term.0 && hold.is_on(Instant::now())
     }
 
-    #[cfg(test)]
-    pub(super) fn leads_now(&self) -> bool {
+    /// Whether this process leads at this moment.
+    pub(crate) fn leads_now(&self) -> bool {
         self.hold().is_on(Instant::now())
     }
 

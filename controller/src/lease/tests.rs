@@ -50,7 +50,7 @@ impl Replica {
             Wiring {
                 client: server.client(name),
                 clock: Arc::new(Skewed(skew, Instant::now())),
-                metrics: Metrics::new().unwrap(),
+                metrics: Metrics::new(&crate::Meters::new().unwrap()).unwrap(),
                 leadership: leadership.clone(),
                 seed: 1,
                 warm: std::future::ready(()),
@@ -319,7 +319,7 @@ async fn a_replica_that_has_not_read_everything_does_not_contend() {
         Wiring {
             client: server.client("cold"),
             clock: Arc::new(Skewed(SignedDuration::ZERO, Instant::now())),
-            metrics: Metrics::new().unwrap(),
+            metrics: Metrics::new(&crate::Meters::new().unwrap()).unwrap(),
             leadership: leadership.clone(),
             seed: 1,
             warm: async move {

@@ -22,6 +22,14 @@ pub(crate) enum Outcome {
     Failed,
 }
 
+/// One lane at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) depth: usize,
+    /// How long the one that waits longest has waited.
+    pub(crate) oldest: Duration,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     /// Waiting in this lane since then.
@@ -77,6 +85,18 @@ impl State {
 
     pub(super) fn depth(&self) -> usize {
         self.depth
+    }
+
+    pub(super) fn figures(&self, now: Instant) -> Vec<(Lane, Figures)> {
+        let waits = |lane| {
+            let since =
+                move |key: &Key| self.entries.get(key)?.waiting.filter(|(in_lane, _)| *in_lane == lane).map(|(_, since)| since);
+            // Some are in a slower lane too, and passed over there.
+            self.lanes.get(&lane).into_iter().flatten().filter_map(since)
+        };
+        let of =
+            |lane| Figures { depth: waits(lane).count(), oldest: waits(lane).map(|since| now - since).max().unwrap_or_default() };
+        Lane::ALL.into_iter().map(|lane| (lane, of(lane))).collect()
     }
 
     pub(super) fn push(&mut self, key: Key, lane: Lane, now: Instant) {

@@ -25,7 +25,7 @@ use super::{
     registry::{EcrLogin, EcrLogins, EcrRefusal, Hidden, ecr_region},
     trouble::SourceError,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, metrics::Meters};
 
 /// ECR's tokens are good for twelve hours. One is used for so long at most, and not in its last minutes.
 const TOKEN_FOR: Duration = Duration::from_secs(6 * 3600);
@@ -48,6 +48,7 @@ pub struct AwsSources {
     aws: Aws,
     queue: Option<String>,
     clock: Arc<dyn Clock>,
+    meters: Meters,
     tokens: Mutex<BTreeMap<Counter, Slot>>,
     identities: Arc<Mutex<BTreeMap<Scope, Acquaintance>>>,
 }
@@ -62,8 +63,8 @@ enum Acquaintance {
 
 impl AwsSources {
     /// Events come from this queue, which is asked with the controller's own identity.
-    pub fn new(queue: Option<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { aws: Aws::default(), queue, clock, tokens: Mutex::default(), identities: Arc::default() }
+    pub fn new(queue: Option<String>, clock: Arc<dyn Clock>, meters: Meters) -> Self {
+        Self { aws: Aws::default(), queue, clock, meters, tokens: Mutex::default(), identities: Arc::default() }
     }
 
     /// Says in the log who we are there: once, and again later when AWS did not say it.
@@ -77,9 +78,10 @@ impl AwsSources {
             };
         }
         let (aws, scope, identities) = (self.aws.clone(), scope.clone(), Arc::clone(&self.identities));
+        let meters = self.meters.clone();
         tokio::spawn(async move {
             let role = scope.role_arn.as_deref().unwrap_or("none: the process's own identity");
-            match aws.identity(&there(&scope)).await {
+            match counted(&meters, "sts", "GetCallerIdentity", aws.identity(&there(&scope))).await {
                 Ok(identity) => {
                     let region = identity.region.as_deref().unwrap_or("none");
                     tracing::info!(arn = identity.arn, account = identity.account, region, role, "who we are in AWS");
@@ -114,7 +116,10 @@ impl AwsSources {
         {
             return Ok(login.clone());
         }
-        let RegistryLogin { username, password, expires_at } = self.aws.registry_login(&there(scope), region).await?;
+        let scope = there(scope);
+        let login = self.aws.registry_login(&scope, region);
+        let RegistryLogin { username, password, expires_at } =
+            counted(&self.meters, "ecr", "GetAuthorizationToken", login).await?;
         let left = expires_at.map(|end| end.duration_since(self.clock.now()) - BEFORE_ITS_END);
         let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or(AT_LEAST).clamp(AT_LEAST, TOKEN_FOR);
         let login = EcrLogin { username: Hidden::new(username), password: Hidden::new(password) };
@@ -127,6 +132,28 @@ impl std::fmt::Debug for AwsSources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AwsSources").field("queue", &self.queue).finish_non_exhaustive()
     }
+}
+
+/// A call of the SDK is twenty kilobytes of future: it lives on the heap.
+fn counted<'a, T: Send + 'a>(
+    meters: &'a Meters,
+    service: &'static str,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, Fault>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, Fault>> {
+    let call = call.boxed();
+    async move {
+        let answer = call.await;
+        let outcome = match &answer {
+            Ok(_) => "ok",
+            Err(Fault::Throttled(_)) => "throttled",
+            Err(Fault::Denied(_)) => "denied",
+            Err(Fault::Unreachable(_) | Fault::Refused(_)) => "failed",
+        };
+        meters.called(service, operation, outcome);
+        answer
+    }
+    .boxed()
 }
 
 fn there(scope: &Scope) -> bascule_aws::Scope {
@@ -162,7 +189,7 @@ impl ParameterStore for AwsSources {
         async move {
             self.introduce(scope);
             let texts = names.iter().map(|name| name.as_str().to_owned()).collect();
-            let answer = self.aws.parameters(&there(scope), texts).await?;
+            let answer = counted(&self.meters, "ssm", "GetParameters", self.aws.parameters(&there(scope), texts)).await?;
             Ok(sorted(names, &answer.found, &answer.invalid))
         }
         .boxed()
@@ -174,7 +201,12 @@ impl ParameterStore for AwsSources {
         name: &'a ParameterName,
         version: i64,
     ) -> BoxFuture<'a, Result<Option<String>, SourceError>> {
-        async move { Ok(self.aws.author(&there(scope), name.base(), version).await?) }.boxed()
+        async move {
+            let scope = there(scope);
+            let asked = self.aws.author(&scope, name.base(), version);
+            Ok(counted(&self.meters, "ssm", "GetParameterHistory", asked).await?)
+        }
+        .boxed()
     }
 }
 
@@ -187,7 +219,7 @@ impl ArchiveStore for AwsSources {
     ) -> BoxFuture<'a, Result<Option<Archive>, SourceError>> {
         async move {
             self.introduce(scope);
-            let found = self.aws.object(&there(scope), bucket, key).await?;
+            let found = counted(&self.meters, "s3", "HeadObject", self.aws.object(&there(scope), bucket, key)).await?;
             Ok(found.map(|found| archive(bucket, key, found)))
         }
         .boxed()
@@ -198,9 +230,10 @@ impl ArchiveStore for AwsSources {
             self.introduce(scope);
             let (there, ArchiveRecord { bucket, key, .. }) = (there(scope), pinned);
             if let Some(version) = &pinned.version_id {
-                return Ok(self.aws.object_version(&there, bucket, key, version).await?.is_some());
+                let asked = self.aws.object_version(&there, bucket, key, version);
+                return Ok(counted(&self.meters, "s3", "HeadObject", asked).await?.is_some());
             }
-            let newest = self.aws.object(&there, bucket, key).await?;
+            let newest = counted(&self.meters, "s3", "HeadObject", self.aws.object(&there, bucket, key)).await?;
             Ok(newest.is_some_and(|newest| is_same(pinned, &archive(bucket, key, newest).record)))
         }
         .boxed()
@@ -249,7 +282,8 @@ impl HintQueue for AwsSources {
     fn receive(&self) -> BoxFuture<'_, Result<Vec<Message>, SourceError>> {
         async move {
             let Some(queue) = &self.queue else { return Ok(Vec::new()) };
-            let received = self.aws.receive(&bascule_aws::Scope::default(), queue).await?;
+            let own = bascule_aws::Scope::default();
+            let received = counted(&self.meters, "sqs", "ReceiveMessage", self.aws.receive(&own, queue)).await?;
             Ok(received.into_iter().map(|it| Message { body: it.body, handle: it.handle }).collect())
         }
         .boxed()
@@ -258,7 +292,8 @@ impl HintQueue for AwsSources {
     fn delete(&self, handles: Vec<String>) -> BoxFuture<'_, Result<(), SourceError>> {
         async move {
             let Some(queue) = &self.queue else { return Ok(()) };
-            Ok(self.aws.delete(&bascule_aws::Scope::default(), queue, &handles).await?)
+            let own = bascule_aws::Scope::default();
+            Ok(counted(&self.meters, "sqs", "DeleteMessageBatch", self.aws.delete(&own, queue, &handles)).await?)
         }
         .boxed()
     }

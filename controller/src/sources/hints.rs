@@ -106,7 +106,6 @@ pub(crate) async fn listen(shell: Arc<Shell>, queue: Arc<dyn HintQueue>, stop: C
                 () = shell.leadership.over(term) => break,
                 received = queue.receive() => received,
             };
-            shell.metrics.asked_queue(received.as_ref().map_or_else(SourceError::reason, |_| "ok"));
             let pause = match received {
                 Ok(messages) => {
                     failures = 0;

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{kinds::slim, lenient::Shallow};
+use crate::standing::Standing;
 
 /// A Release as it comes, so that one that cannot be read does not end the watch of all.
 #[derive(kube::Resource, Clone, Debug, Deserialize)]
@@ -36,8 +37,7 @@ pub(crate) struct KeptRelease {
     pub(crate) unreadable: bool,
     /// Names of the Services in the spec.
     pub(crate) services: Box<[String]>,
-    /// It has a candidate.
-    pub(crate) is_on_its_way: bool,
+    pub(crate) standing: Standing,
 }
 
 impl SlimRelease {
@@ -51,6 +51,7 @@ impl SlimRelease {
         let parsed: ReleaseSpec = read("spec", &spec)?;
         let parsed_status: Option<ReleaseStatus> = status.as_deref().map(|text| read("status", text)).transpose()?;
         let meta = &self.metadata;
+        let standing = Standing::of(&parsed, &parsed_status.unwrap_or_default());
         Ok(KeptRelease {
             uid: meta.uid.clone().unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
@@ -60,7 +61,7 @@ impl SlimRelease {
             status: status.map(String::into_boxed_str),
             unreadable: false,
             services: parsed.services.into_iter().map(|service| service.name).collect(),
-            is_on_its_way: parsed_status.is_some_and(|status| status.candidate.is_some()),
+            standing,
         })
     }
 
@@ -76,7 +77,7 @@ impl SlimRelease {
             status: None,
             unreadable: true,
             services: Box::default(),
-            is_on_its_way: false,
+            standing: Standing::unreadable(),
         }
     }
 }

@@ -194,6 +194,8 @@ impl Replica {
         let settings = Settings {
             namespace: None,
             listen: None,
+            meters: None,
+            metrics_per_release: true,
             registry_credentials: None,
             read_pull_secrets: false,
             plain_http_registries: Vec::new(),

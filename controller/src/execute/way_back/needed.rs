@@ -16,12 +16,11 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::{Fault, Found};
-use crate::{metrics::Metrics, sources::configs::Configs};
+use crate::sources::configs::Configs;
 
 pub(super) struct Namespace<'a> {
     pub(super) client: &'a Client,
     pub(super) configs: &'a Configs,
-    pub(super) metrics: &'a Metrics,
     pub(super) name: &'a str,
 }
 
@@ -57,7 +56,6 @@ impl Namespace<'_> {
             return found.missing.push(format!("{config} is gone"));
         }
         let seen = self.configs.keys(self.name, config).await;
-        self.metrics.requested("get", seen.as_ref().map_or_else(|why| if why.0 == "Denied" { "403" } else { "other" }, |_| "ok"));
         match seen {
             Ok(Some(seen)) => found.missing.extend(keys.difference(&seen).map(|key| format!("{config} has no key {key}"))),
             Ok(None) => found.missing.push(format!("{config} is gone")),
@@ -75,7 +73,6 @@ impl Namespace<'_> {
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), self.name);
         let seen = api.get_metadata_opt(name).await.map_err(Fault::of);
-        self.metrics.requested("get", &seen.as_ref().map_or_else(Fault::code, |_| "ok".to_owned()));
         match seen {
             Ok(Some(_)) => {}
             Ok(None) => found.missing.push(format!("{what} is gone")),
@@ -130,8 +127,7 @@ mod tests {
 
     async fn look(client: &Client, pod: &Value) -> Found {
         let configs = Configs::new(client.clone(), Arc::new(|_| {}), 7);
-        let metrics = Metrics::new().unwrap();
-        let namespace = Namespace { client, configs: &configs, metrics: &metrics, name: "shop" };
+        let namespace = Namespace { client, configs: &configs, name: "shop" };
         let mut found = Found::default();
         namespace.look(&Needs::of([&json!({"spec": pod})]), &mut found).await;
         found

@@ -53,6 +53,8 @@ pub(super) struct Swept {
 struct Entry<K> {
     askers: BTreeSet<K>,
     answer: Known,
+    /// When AWS answered last.
+    answered: Option<Timestamp>,
     /// To be asked now.
     due: bool,
     /// When it was asked last, in turns: a round that takes longer than its interval must not begin with the same names for ever.
@@ -90,7 +92,15 @@ impl<K: Clone + Ord> Book<K> {
         for name in names.keys() {
             let entry = self.entries.entry(name.clone()).or_insert_with(|| {
                 new = true;
-                Entry { askers: BTreeSet::new(), answer: Answer::Pending, due: true, turn: 0, alone: false, failing: None }
+                Entry {
+                    askers: BTreeSet::new(),
+                    answer: Answer::Pending,
+                    answered: None,
+                    due: true,
+                    turn: 0,
+                    alone: false,
+                    failing: None,
+                }
             });
             entry.askers.insert(key.clone());
         }
@@ -105,6 +115,11 @@ impl<K: Clone + Ord> Book<K> {
             }
         }
         new
+    }
+
+    /// The oldest answer that somebody goes by.
+    pub(super) fn oldest_answer(&self) -> Option<Timestamp> {
+        self.entries.values().filter_map(|entry| entry.answered).min()
     }
 
     pub(super) fn answer(&self, name: &ParameterName) -> Known {
@@ -198,8 +213,8 @@ impl<K: Clone + Ord> Book<K> {
             let patient = matches!(entry.answer, Answer::Known(_)) || entry.askers.iter().all(follows);
             match outcome {
                 Ok(batch) => match batch.found.get(name) {
-                    Some(parameter) => entry.known(Some(parameter.clone())),
-                    None if batch.missing.contains(name) => entry.known(None),
+                    Some(parameter) => entry.known(Some(parameter.clone()), now),
+                    None if batch.missing.contains(name) => entry.known(None, now),
                     None => {
                         entry.failed(name, "HalfAnswer", "Parameter Store did not mention it in its answer", true, patient, now);
                         // It must not hold up the others: by itself, and in the next round.
@@ -222,15 +237,16 @@ impl<K: Clone + Ord> Book<K> {
 }
 
 impl<K> Entry<K> {
-    fn known(&mut self, mut parameter: Option<Parameter>) {
+    fn known(&mut self, mut parameter: Option<Parameter>, now: Timestamp) {
         // Who wrote it is asked once.
-        if let (Some(now), Answer::Known(Some(before))) = (&mut parameter, &self.answer)
-            && now.modified_by.is_none()
-            && (now.version, now.modified_at) == (before.version, before.modified_at)
+        if let (Some(after), Answer::Known(Some(before))) = (&mut parameter, &self.answer)
+            && after.modified_by.is_none()
+            && (after.version, after.modified_at) == (before.version, before.modified_at)
         {
-            now.modified_by.clone_from(&before.modified_by);
+            after.modified_by.clone_from(&before.modified_by);
         }
         self.answer = Answer::Known(parameter);
+        self.answered = Some(now);
         (self.alone, self.failing) = (false, None);
     }
 

@@ -49,8 +49,6 @@ pub(crate) struct Wiring<K> {
 /// What the hub has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// A call, and what became of it.
-    Called(&'static str),
     /// All parameters of one scope were asked for once: how long it took, in so many calls; and how many there are in all scopes.
     Swept { took: Duration, calls: u32, parameters: usize },
 }
@@ -97,6 +95,11 @@ impl<K: Clone + Ord + Send + 'static> ParameterHub<K> {
     pub(crate) fn new(wiring: Wiring<K>) -> Self {
         let state = State { desks: BTreeMap::new(), asks: BTreeMap::new(), paces: BTreeMap::new() };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), wiring, runtime: Handle::current() }) }
+    }
+
+    /// The oldest answer that somebody goes by, in any scope.
+    pub(crate) fn oldest_answer(&self) -> Option<Timestamp> {
+        self.shared.lock().desks.values().filter_map(|desk| desk.book.oldest_answer()).min()
     }
 
     /// What is known about these, by whatever they are called. From now on they are all that `key` wants.
@@ -241,7 +244,6 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
         }
         let Some(shared) = self.shared.upgrade() else { return };
         let news = shared.lock().desks.get(&self.scope).map(|desk| desk.book.news(batch)).unwrap_or_default();
-        let told = shared.wiring.told.clone();
         drop(shared);
         for (name, version) in news {
             if !self.pace().take_spare(Instant::now()) {
@@ -250,13 +252,11 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
             let asked = timeout(AUTHOR_WITHIN, self.store.author(&self.scope, &name, version)).await;
             match asked.unwrap_or_else(|_| Err(SourceError::Unreachable("no answer in time".to_owned()))) {
                 Ok(author) => {
-                    told(Told::Called("ok"));
                     if let Some(parameter) = batch.found.get_mut(&name) {
                         parameter.modified_by = author;
                     }
                 }
                 Err(error) => {
-                    told(Told::Called(error.reason()));
                     tracing::debug!(role = self.scope.role_arn, region = self.scope.region, parameter = %name, %error, "nobody says who wrote it");
                     let pause = if error.is_transient() { NO_AUTHORS_NOW } else { NO_AUTHORS_FOR };
                     self.no_authors_until = Instant::now() + pause;
@@ -282,7 +282,6 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
     /// Remembers the outcome and tells those who asked. Gives the pause before the next call.
     fn record(&mut self, names: &[ParameterName], outcome: &Result<Batch, SourceError>) -> Option<Duration> {
         let shared = self.shared.upgrade()?;
-        (shared.wiring.told)(Told::Called(outcome.as_ref().map_or_else(SourceError::reason, |_| "ok")));
         let now = (shared.wiring.now)();
         let tell = shared.lock().desks.get_mut(&self.scope)?.book.record(names, outcome, now);
         if let (Err(error), false) = (outcome, tell.is_empty()) {

@@ -98,6 +98,8 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
     let settings = Settings {
         namespace: None,
         listen: None,
+        meters: None,
+        metrics_per_release: true,
         registry_credentials: None,
         read_pull_secrets: false,
         plain_http_registries: Vec::new(),

@@ -1,0 +1,33 @@
+//! What a scrape gets: what the controller does, and, from the leader, how each Release stands.
+//!
+//! In: the shell as it is at this moment. Out: text. It reads the cache in small pieces, so that no decision waits for it.
+
+use crate::{
+    metrics::fleet::{Fleet, Labels},
+    shell::Shell,
+};
+
+/// Releases that are looked at while the cache is held: well below a millisecond.
+const AT_ONCE: usize = 256;
+
+pub(crate) fn text(shell: &Shell) -> String {
+    let mut text = shell.metrics.text(&shell.queue.figures(), shell.sources.oldest_answer());
+    // A standby knows as much, and two who say the same would double every sum.
+    if shell.leadership.leads_now() {
+        let mut fleet = Fleet::new(shell.metrics_per_release);
+        let keys = shell.cache().keys();
+        for keys in keys.chunks(AT_ONCE) {
+            let cache = shell.cache();
+            for key in keys {
+                let Some(release) = cache.releases.get(&key.namespace, &key.name) else { continue };
+                let labels = Labels { key, environment: cache.environment_of(&key.namespace) };
+                fleet.add(&labels, &release.standing, cache.failing_since(key));
+            }
+        }
+        fleet.write(&mut text);
+        if shell.metrics_per_release {
+            shell.metrics.outcomes(&mut text);
+        }
+    }
+    text
+}

@@ -1,0 +1,254 @@
+//! How a Release stands, in the few words that are counted and alerted on.
+//!
+//! In: its spec and status. Out: a state, conditions, and times. Kept beside each Release in the cache, so that a scrape parses nothing.
+
+use bascule_crds::{
+    Candidate, ConditionStatus, ConditionType, GateState, HookState, RejectReason, ReleaseSpec, ReleaseStatus, Step,
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// What is counted of one Release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) state: State,
+    pub(crate) has_candidate: bool,
+    pub(crate) conditions: Box<[(ConditionType, ConditionStatus, Box<str>)]>,
+    /// When `Ready` changed last.
+    pub(crate) ready_changed: Option<Timestamp>,
+    /// When the present step of a candidate must have come to an end.
+    pub(crate) deadline: Option<Timestamp>,
+    /// When the version that settled last was given the traffic.
+    pub(crate) success: Option<Timestamp>,
+    pub(crate) rejection: Option<Rejected>,
+}
+
+/// The newest rejection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) at: Timestamp,
+    pub(crate) reason: RejectReason,
+    pub(crate) had_traffic: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    /// Nobody has looked at it yet.
+    New,
+    /// Something is to be done, and cannot be begun at the moment.
+    Waiting,
+    Preparing,
+    Starting,
+    Verifying,
+    Switching,
+    Baking,
+    Settled,
+    /// A person has stopped it.
+    Paused,
+    /// What is wanted has failed.
+    Rejected,
+    /// A person has returned to another version.
+    RolledBack,
+    /// No further without a person or another input.
+    Stalled,
+    /// It exists, and this version of the controller cannot read it.
+    Unreadable,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::New,
+        Self::Waiting,
+        Self::Preparing,
+        Self::Starting,
+        Self::Verifying,
+        Self::Switching,
+        Self::Baking,
+        Self::Settled,
+        Self::Paused,
+        Self::Rejected,
+        Self::RolledBack,
+        Self::Stalled,
+        Self::Unreadable,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "New",
+            Self::Waiting => "Waiting",
+            Self::Preparing => "Preparing",
+            Self::Starting => "Starting",
+            Self::Verifying => "Verifying",
+            Self::Switching => "Switching",
+            Self::Baking => "Baking",
+            Self::Settled => "Settled",
+            Self::Paused => "Paused",
+            Self::Rejected => "Rejected",
+            Self::RolledBack => "RolledBack",
+            Self::Stalled => "Stalled",
+            Self::Unreadable => "Unreadable",
+        }
+    }
+}
+
+/// What a scrape shows of conditions: the other two are in the state.
+const SHOWN: [ConditionType; 4] =
+    [ConditionType::Ready, ConditionType::Available, ConditionType::SourcesFresh, ConditionType::RollbackReady];
+
+impl Standing {
+    pub(crate) fn of(spec: &ReleaseSpec, status: &ReleaseStatus) -> Self {
+        let state = state(status);
+        let shown = status.conditions.iter().filter(|condition| SHOWN.contains(&condition.kind));
+        let newest = status.rejected.iter().max_by_key(|rejection| rejection.at);
+        Self {
+            state,
+            has_candidate: status.candidate.is_some(),
+            conditions: shown.map(|it| (it.kind, it.status, it.reason.as_str().into())).collect(),
+            ready_changed: status.condition(ConditionType::Ready).map(|ready| ready.last_transition_time),
+            deadline: status.candidate.as_ref().filter(|_| state != State::Paused).map(|it| deadline(spec, status, it)),
+            success: status.history.last().map(|released| released.at),
+            rejection: newest.map(|it| Rejected { at: it.at, reason: it.reason, had_traffic: it.had_traffic }),
+        }
+    }
+
+    pub(crate) fn unreadable() -> Self {
+        Self {
+            state: State::Unreadable,
+            has_candidate: false,
+            conditions: Box::default(),
+            ready_changed: None,
+            deadline: None,
+            success: None,
+            rejection: None,
+        }
+    }
+}
+
+fn state(status: &ReleaseStatus) -> State {
+    let is = |kind, value| status.condition(kind).filter(|it| it.status == value).map(|it| it.reason.as_str());
+    let Some(ready) = status.condition(ConditionType::Ready) else { return State::New };
+    if ready.status == ConditionStatus::True {
+        return State::Settled;
+    }
+    if ["Suspended", "Held"].contains(&ready.reason.as_str()) {
+        return State::Paused;
+    }
+    match (is(ConditionType::Stalled, ConditionStatus::True), &status.candidate) {
+        (Some("Rejected"), _) => State::Rejected,
+        (Some("RolledBack"), _) => State::RolledBack,
+        (Some(_), _) => State::Stalled,
+        (None, Some(candidate)) => match candidate.step {
+            Step::Preparing => State::Preparing,
+            Step::Starting => State::Starting,
+            Step::Verifying => State::Verifying,
+            Step::Switching => State::Switching,
+            Step::Baking => State::Baking,
+        },
+        (None, None) => State::Waiting,
+    }
+}
+
+/// The controller itself ends each step by then, one way or the other; later than that something is wrong with more than a version.
+fn deadline(spec: &ReleaseSpec, status: &ReleaseStatus, candidate: &Candidate) -> Timestamp {
+    let own = match (candidate.step, candidate.switched_at) {
+        (Step::Preparing, _) => {
+            // Whoever waits for the hook of another version has that one's time as well.
+            let running = status.hooks.iter().filter(|hook| hook.state == HookState::Running).map(|hook| hook.at).max();
+            let hooks = &spec.hooks.before_start;
+            hooks.iter().fold(running.unwrap_or(candidate.started_at), |at, hook| later(at, hook.timeout.get()))
+        }
+        (_, Some(switched)) => later(switched, spec.strategy.bake.get()),
+        (_, None) => later(candidate.prepared_at.unwrap_or(candidate.started_at), spec.strategy.progress_deadline.get()),
+    };
+    let asked = spec.gates.before_switch.iter().chain(&spec.gates.after_switch);
+    let timeout =
+        |name: &str| asked.clone().find(|gate| gate.name == name).map_or(SignedDuration::ZERO, |gate| gate.timeout.get());
+    let gates = candidate.gates.iter().filter(|gate| gate.state == GateState::Running);
+    gates.map(|gate| later(gate.since, timeout(&gate.name))).fold(own, Timestamp::max)
+}
+
+fn later(at: Timestamp, delay: SignedDuration) -> Timestamp {
+    at.checked_add(delay).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn standing(spec: &Value, status: &Value) -> Standing {
+        let mut whole = json!({"workloads": [{"name": "web", "template": {"spec": {"containers": []}}}]});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        Standing::of(&serde_json::from_value(whole).unwrap(), &serde_json::from_value(status.clone()).unwrap())
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        json!({"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-05T10:00:00Z"})
+    }
+
+    fn candidate(step: &str, more: &Value) -> Value {
+        let mut candidate = json!({"revision": "r2", "version": "v2", "track": "green", "step": step, "summary": "",
+            "startedAt": "2026-01-05T10:00:00Z"});
+        candidate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        candidate
+    }
+
+    fn at(text: &str) -> Option<Timestamp> {
+        format!("2026-01-05T{text}Z").parse().ok()
+    }
+
+    #[test]
+    fn one_that_nobody_has_looked_at_is_new() {
+        assert_eq!(standing(&json!({}), &json!({})).state, State::New);
+    }
+
+    #[test]
+    fn a_person_who_stops_it_is_no_deadline_missed() {
+        let status = |ready| json!({"conditions": [ready], "candidate": candidate("Verifying", &json!({"preparedAt": "2026-01-05T10:00:00Z"}))});
+        let held = standing(&json!({}), &status(condition("Ready", "False", "Held")));
+        assert_eq!((held.state, held.deadline), (State::Paused, None));
+        assert!(held.has_candidate, "a new leader looks at it first");
+        let going = standing(&json!({}), &status(condition("Ready", "False", "Progressing")));
+        assert_eq!((going.state, going.deadline), (State::Verifying, at("10:10:00")));
+    }
+
+    #[test]
+    fn each_step_has_its_own_deadline() {
+        let spec = json!({
+            "hooks": {"beforeStart": [{"name": "migrate", "timeout": "5m", "job": {"template": {}}}]},
+            "gates": {"beforeSwitch": [{"name": "accept", "timeout": "20m", "job": {"template": {}}}]},
+            "strategy": {"progressDeadline": "3m", "bake": "7m"},
+        });
+        let of = |step: &str, more: &Value, hooks: &Value| {
+            let ready = condition("Ready", "False", "Progressing");
+            standing(&spec, &json!({"conditions": [ready], "candidate": candidate(step, more), "hooks": hooks})).deadline
+        };
+        let hook = json!([{"revision": "r2", "name": "migrate", "state": "Running", "at": "2026-01-05T10:01:00Z", "run": 1}]);
+        assert_eq!(of("Preparing", &json!({}), &hook), at("10:06:00"));
+        let prepared = json!({"preparedAt": "2026-01-05T10:02:00Z"});
+        assert_eq!(of("Starting", &prepared, &json!([])), at("10:05:00"));
+        let gate = json!([{"stage": "BeforeSwitch", "name": "accept", "state": "Running", "since": "2026-01-05T10:03:00Z"}]);
+        let gated = json!({"preparedAt": "2026-01-05T10:02:00Z", "gates": gate});
+        assert_eq!(of("Verifying", &gated, &json!([])), at("10:23:00"), "the gate has longer than the pods");
+        assert_eq!(of("Baking", &json!({"switchedAt": "2026-01-05T10:30:00Z"}), &json!([])), at("10:37:00"));
+    }
+
+    #[test]
+    fn what_is_wanted_and_failed_is_told_from_wrong_input_and_from_a_rollback() {
+        for (reason, state) in [("Rejected", State::Rejected), ("RolledBack", State::RolledBack), ("GateInvalid", State::Stalled)]
+        {
+            let conditions = [condition("Ready", "False", reason), condition("Stalled", "True", reason)];
+            assert_eq!(standing(&json!({}), &json!({"conditions": conditions})).state, state);
+        }
+    }
+
+    #[test]
+    fn the_newest_rejection_counts() {
+        let rejected = json!([
+            {"revision": "a", "version": "v2", "reason": "BakeFailed", "message": "", "at": "2026-01-05T11:00:00Z", "hadTraffic": true},
+            {"revision": "b", "version": "v1", "reason": "GateFailed", "message": "", "at": "2026-01-05T10:00:00Z"},
+        ]);
+        let rejection = standing(&json!({}), &json!({"rejected": rejected})).rejection.unwrap();
+        assert_eq!((rejection.reason, rejection.had_traffic), (RejectReason::BakeFailed, true));
+    }
+}
