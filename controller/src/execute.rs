@@ -32,6 +32,7 @@ use crate::{
     lease::{Leadership, Term},
     queue::Key,
     shell::Shell,
+    worker::on_its_way,
 };
 use fault::Fault;
 pub(crate) use write::{answer, describe, prune};
@@ -144,7 +145,8 @@ pub(crate) async fn execute(shell: &Arc<Shell>, term: Term, key: &Key, observed:
     };
     if done == Done::Acted {
         for note in plan.notes {
-            tracing::info!(release = %key, note = ?note.kind, "{}", note.message);
+            let (revision, step) = on_its_way(&observed.release.status);
+            tracing::info!(release = %key, revision, step, note = ?note.kind, "{}", note.message);
             shell.events.tell(&observed.release, note);
         }
     }

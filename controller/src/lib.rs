@@ -23,6 +23,7 @@ mod standing;
 mod tasks;
 pub mod telemetry;
 pub mod told;
+pub mod traces;
 mod watch;
 mod worker;
 

@@ -15,6 +15,7 @@ use bascule_controller::{
     policy::{self, Configuration},
     sources::AwsSources,
     telemetry,
+    traces::Collector,
 };
 use bascule_core::sources::Scope;
 use clap::Parser as _;
@@ -64,6 +65,17 @@ fn print_policy(wanted: AwsPolicy) -> ExitCode {
     }
 }
 
+#[cfg(feature = "otlp")]
+fn collector() -> anyhow::Result<Option<Arc<dyn Collector>>> {
+    let named = bascule_controller::traces::otlp::Otlp::from_environment()?;
+    Ok(named.map(|collector| Arc::new(collector) as Arc<dyn Collector>))
+}
+
+#[cfg(not(feature = "otlp"))]
+fn collector() -> anyhow::Result<Option<Arc<dyn Collector>>> {
+    Ok(None)
+}
+
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
     // One provider for the API server and the registries; two in one process would panic at the first connection.
     rustls::crypto::aws_lc_rs::default_provider()
@@ -91,6 +103,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         listen: Some(arguments.listen),
         meters: Some(meters.clone()),
         metrics_per_release: arguments.metrics_per_release,
+        collector: collector()?,
         registry_credentials: arguments.registry_credentials,
         read_pull_secrets: arguments.read_pull_secrets,
         plain_http_registries: arguments.plain_http_registry,

@@ -71,6 +71,7 @@ pub(crate) struct Metrics {
     hints: IntCounterVec,
     lookups: IntCounterVec,
     gate_samples: IntCounterVec,
+    traces: IntCounterVec,
 }
 
 impl Metrics {
@@ -145,6 +146,7 @@ impl Metrics {
                 "Questions of gates, by what they said",
                 &["kind", "verdict"],
             )?,
+            traces: make.counters("bascule_traces_total", "Deploys for the collector of traces", &["outcome"])?,
             registry,
         })
     }
@@ -246,6 +248,11 @@ impl Metrics {
 
     pub(crate) fn gate_sampled(&self, kind: &str, verdict: &str) {
         self.gate_samples.with_label_values(&[kind, verdict]).inc();
+    }
+
+    /// So many deploys were sent to the collector, or dropped.
+    pub(crate) fn traced(&self, outcome: &str, deploys: usize) {
+        self.traces.with_label_values(&[outcome]).inc_by(u64::try_from(deploys).unwrap_or(u64::MAX));
     }
 
     /// How often each of these Releases came to which end, as the lines of a scrape.

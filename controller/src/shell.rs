@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bascule_core::{Policy, ReleaseView, story::story};
+use bascule_core::{
+    Policy, ReleaseView,
+    story::{Happening, story},
+};
 use bascule_crds::ReleaseStatus;
 use jiff::Timestamp;
 use kube::Client;
@@ -41,6 +44,7 @@ use crate::{
     },
     tasks::Tasks,
     told::Told,
+    traces::{About, Collector, Tracer},
     watch, worker,
 };
 
@@ -64,6 +68,8 @@ pub struct Settings {
     pub meters: Option<Meters>,
     /// Whether each Release has lines of its own in a scrape.
     pub metrics_per_release: bool,
+    /// Who gets the traces of deploys; None: nobody.
+    pub collector: Option<Arc<dyn Collector>>,
     pub registry_credentials: Option<PathBuf>,
     pub read_pull_secrets: bool,
     pub plain_http_registries: Vec<String>,
@@ -96,6 +102,7 @@ pub(crate) struct Shell {
     pub(crate) metrics: Metrics,
     pub(crate) metrics_per_release: bool,
     pub(crate) events: Emitter,
+    pub(crate) tracer: Tracer,
     pub(crate) sources: Sources,
     pub(crate) gates: Gates,
     pub(crate) policy: Policy,
@@ -160,10 +167,18 @@ impl Shell {
     /// A status has been written: those who count are told what it tells.
     pub(crate) fn tell_story(&self, key: &Key, release: &ReleaseView, after: &ReleaseStatus) {
         let told = story(&release.status, after, self.clock.now());
-        if !told.is_empty() {
-            let environment = self.cache().environment_of(&key.namespace).to_owned();
-            self.metrics.told(key, &environment, &told);
+        if told.is_empty() {
+            return;
         }
+        let (environment, trace) = {
+            let cache = self.cache();
+            let annotated = cache.releases.get(&key.namespace, &key.name).and_then(|release| release.trace.clone());
+            (cache.environment_of(&key.namespace).to_owned(), annotated)
+        };
+        self.metrics.told(key, &environment, &told);
+        let about = About { key, uid: &release.uid, environment: &environment, trace };
+        let endings = told.iter().filter_map(|it| if let Happening::Ended(ending) = it { Some(ending) } else { None });
+        endings.for_each(|ending| self.tracer.ended(&about, ending));
     }
 
     /// Caches are complete, and it is not about to end. A standby is ready too: ready to take over.
@@ -196,6 +211,7 @@ impl Controller {
             None => Leadership::sole(),
         };
         let events = Emitter::start(client.clone(), metrics.clone(), clock.clone(), &tasks);
+        let tracer = Tracer::start(settings.collector.clone(), metrics.clone(), &tasks);
         let shell = Arc::new(Shell {
             sources: sources(&client, &settings, &clock, &queue, &metrics)?,
             gates: gates(&client, &settings, &clock, &queue, &metrics),
@@ -205,6 +221,7 @@ impl Controller {
             metrics,
             metrics_per_release: settings.metrics_per_release,
             events,
+            tracer,
             policy: settings.policy,
             gate: Gate::new(leadership.clone()),
             leadership,
@@ -255,6 +272,7 @@ impl Controller {
             contender.resign(finished).await;
         }
         shell.events.close();
+        shell.tracer.close();
         end.cancel();
         let _ = tokio::time::timeout(GRACE, tasks.ended()).await;
         Ok(())

@@ -10,6 +10,7 @@ use bascule_core::{
     Next, Plan, decide,
     mutant::{self, Mutant},
 };
+use bascule_crds::ReleaseStatus;
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -103,7 +104,8 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
         if action == "rest" {
             tracing::debug!(release = %key, ?wake, "rests");
         } else {
-            tracing::info!(release = %key, action, steps = %steps(&plan), "decided");
+            let (revision, at) = on_its_way(&observed.release.status);
+            tracing::info!(release = %key, revision, step = at, action, steps = %steps(&plan), "decided");
         }
         match execute::execute(shell, term, key, &observed, plan).await {
             Done::Acted | Done::Failed => {}
@@ -129,6 +131,14 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
 
 pub(crate) fn until(now: Timestamp, at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+/// For the log: the revision that is on its way and where it is, else the active one.
+pub(crate) fn on_its_way(status: &ReleaseStatus) -> (Option<&str>, Option<&'static str>) {
+    match &status.candidate {
+        Some(candidate) => (Some(&candidate.revision), Some(candidate.step.as_str())),
+        None => (status.active.as_ref().map(|active| active.revision.as_str()), None),
+    }
 }
 
 fn action(plan: &Plan) -> &'static str {

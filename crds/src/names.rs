@@ -25,6 +25,13 @@ pub const JOB: &str = "bascule.dev/job";
 /// Annotation on a Job: the field of the Release that it comes from.
 pub const FIELD: &str = "bascule.dev/field";
 
+/// Annotation on a Release: the trace that its next deploy is a part of, where no artifact names one.
+pub const TRACEPARENT: &str = "bascule.dev/traceparent";
+/// Label of an image: the trace of its build.
+pub const TRACEPARENT_LABEL: &str = "dev.bascule.traceparent";
+/// Metadata of an object in S3: the same.
+pub const TRACEPARENT_METADATA: &str = "traceparent";
+
 /// Value of [`TRACK`] on a Service before the first switch: no pod carries it, unless its owner says so.
 pub const NO_TRACK: &str = "none";
 

@@ -186,6 +186,18 @@ pub enum Step {
     Baking,
 }
 
+impl Step {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "Preparing",
+            Self::Starting => "Starting",
+            Self::Verifying => "Verifying",
+            Self::Switching => "Switching",
+            Self::Baking => "Baking",
+        }
+    }
+}
+
 /// A gate of a candidate.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -357,6 +369,9 @@ pub struct ResolvedArtifact {
     pub commit: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
+    /// The trace of its build, as in W3C's `traceparent`: its deploy is a part of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// What `order` found: builds that have less are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<BuildOrder>,

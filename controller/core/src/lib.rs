@@ -15,6 +15,7 @@ mod plan;
 mod revision;
 pub mod sources;
 pub mod story;
+pub mod trace;
 mod variables;
 
 pub use decide::{STATUS, decide};

@@ -79,7 +79,7 @@ impl Deploys {
             // From here on all ends are shown as 0, so that the first of each is an increase.
             Happening::Began => self.end(key, environment, None),
             Happening::Passed { step, took } => {
-                self.steps.with_label_values(&[environment, &format!("{step:?}")]).observe(secs(*took));
+                self.steps.with_label_values(&[environment, step.as_str()]).observe(secs(*took));
             }
             Happening::Gated { stage, passed } => {
                 let stage = if *stage == GateStage::BeforeSwitch { "BeforeSwitch" } else { "AfterSwitch" };

@@ -3,8 +3,8 @@
 //! In: objects as the API server sends them. Out: what the core wants to know, parsed when it is asked for (some ten microseconds).
 //! One that cannot be read is left alone, and never ends the watch of the others. A pod template as a tree of JSON values costs 50 KiB and as text 2: ten thousand Releases must fit into 100 MB.
 
-use bascule_core::{OperationView, ReleaseView};
-use bascule_crds::{Environment, EnvironmentSpec, Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus};
+use bascule_core::{OperationView, ReleaseView, trace::Trace};
+use bascule_crds::{Environment, EnvironmentSpec, Operation, OperationSpec, Release, ReleaseSpec, ReleaseStatus, names};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -38,6 +38,8 @@ pub(crate) struct KeptRelease {
     /// Names of the Services in the spec.
     pub(crate) services: Box<[String]>,
     pub(crate) standing: Standing,
+    /// What its annotation names.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl SlimRelease {
@@ -62,7 +64,12 @@ impl SlimRelease {
             unreadable: false,
             services: parsed.services.into_iter().map(|service| service.name).collect(),
             standing,
+            trace: self.trace(),
         })
+    }
+
+    fn trace(&self) -> Option<Trace> {
+        Trace::parse(self.metadata.annotations.as_ref()?.get(names::TRACEPARENT)?)
     }
 
     /// Of one that cannot be read: that it exists. Nothing is decided about it, and nobody is told that it is not there.
@@ -78,6 +85,7 @@ impl SlimRelease {
             unreadable: true,
             services: Box::default(),
             standing: Standing::unreadable(),
+            trace: None,
         }
     }
 }

@@ -196,6 +196,7 @@ impl Replica {
             listen: None,
             meters: None,
             metrics_per_release: true,
+            collector: None,
             registry_credentials: None,
             read_pull_secrets: false,
             plain_http_registries: Vec::new(),

@@ -1,6 +1,6 @@
 //! Archives: from a key in a bucket to one version of an object, with its checksum.
 
-use bascule_crds::{ArchiveRecord, ArchiveSource, ParameterRecord, ResolvedArtifact};
+use bascule_crds::{ArchiveRecord, ArchiveSource, ParameterRecord, ResolvedArtifact, names};
 
 use super::{
     ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, known,
@@ -8,7 +8,10 @@ use super::{
     origin::{Origin, origin},
     setting::{List, Pointer, Setting},
 };
-use crate::observed::{Answer, Archive};
+use crate::{
+    observed::{Answer, Archive},
+    trace::Trace,
+};
 
 /// S3 takes no longer ones.
 const LONGEST: usize = 1024;
@@ -98,6 +101,7 @@ pub(super) fn seen(
                 parameter: record,
                 commit,
                 repository,
+                trace: Trace::text(archive.metadata.get(names::TRACEPARENT_METADATA)),
                 order: of_build(by, &archive.metadata, "metadata", &address(bucket, key), &path)?,
                 archive: Some(archive.record.clone()),
                 ..ResolvedArtifact::default()

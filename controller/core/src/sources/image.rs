@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bascule_crds::{ImageSource, ParameterRecord, ReleaseSpec, Resolve, ResolvedArtifact};
+use bascule_crds::{ImageSource, ParameterRecord, ReleaseSpec, Resolve, ResolvedArtifact, names};
 
 use super::{
     ARTIFACT_MISSING, Freshness, Obstacle, Place, Pointed, Wish, known,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     image::{Reference, ReferenceError},
     observed::{Answer, Image},
+    trace::Trace,
 };
 
 pub(super) fn lead(
@@ -111,6 +112,7 @@ pub(super) fn seen(
                 digest: Some(image.digest.clone()),
                 commit,
                 repository,
+                trace: Trace::text(image.labels.get(names::TRACEPARENT_LABEL)),
                 order: of_build(by, &image.labels, "label", &image.reference.to_string(), &path)?,
                 archive: None,
             })

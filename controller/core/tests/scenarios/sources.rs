@@ -9,7 +9,7 @@ use super::{spec, spec_of};
 
 const NAME: &str = "/shop/staging/web/image";
 
-fn pointed(changes: &[(&str, Value)]) -> bascule_crds::ReleaseSpec {
+pub(crate) fn pointed(changes: &[(&str, Value)]) -> bascule_crds::ReleaseSpec {
     let mut value = serde_json::to_value(spec("v1", 3)).unwrap();
     value["artifacts"][0]["image"] = json!({"parameter": "/shop/$(env.name)/web/image"});
     // What the pods run is a digest: how they behave is in the tag.
@@ -21,7 +21,7 @@ fn pointed(changes: &[(&str, Value)]) -> bascule_crds::ReleaseSpec {
     spec_of(&value)
 }
 
-fn put(world: &mut World, value: &str) {
+pub(crate) fn put(world: &mut World, value: &str) {
     world.store.put(NAME, value, world.now);
 }
 

@@ -6,7 +6,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::{
-    settled, with,
+    settled,
+    sources::{pointed, put},
+    with,
     world::{World, spec},
 };
 
@@ -131,4 +133,31 @@ fn gates_are_counted_when_they_end() {
     let failed = Happening::Gated { stage: GateStage::BeforeSwitch, passed: false };
     assert_eq!(told.iter().filter(|it| **it == failed).count(), 1, "{told:?}");
     assert_eq!(ending(&told).reason, Some(RejectReason::GateFailed));
+}
+
+const BUILD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[test]
+fn a_deploy_knows_the_trace_of_its_build() {
+    let mut world = World::new(pointed(&[]));
+    world.build_trace = Some(BUILD.into());
+    put(&mut world, "r.example/web:v1");
+    let told = told_since(&mut world, 120);
+    assert_eq!(ending(&told).candidate.artifacts[0].trace.as_deref(), Some(BUILD));
+    world.build_trace = Some("not one".into());
+    put(&mut world, "r.example/web:v2");
+    let told = told_since(&mut world, 120);
+    assert_eq!(ending(&told).candidate.artifacts[0].trace, None, "what is none is left out, and nobody is told off");
+}
+
+#[test]
+fn a_label_that_was_not_read_before_an_upgrade_is_no_reason_to_write() {
+    let mut world = World::new(pointed(&[]));
+    put(&mut world, "r.example/web:v1");
+    world.pass(120);
+    world.writes.clear();
+    world.build_trace = Some(BUILD.into());
+    world.restart();
+    world.pass(3600);
+    assert_eq!((world.writes.len(), world.release.status.artifacts[0].trace.as_ref()), (0, None));
 }

@@ -75,6 +75,8 @@ pub struct World {
     pub latency: SignedDuration,
     /// Objects in S3 by key, and how often each was written.
     pub objects: BTreeMap<String, u64>,
+    /// What images say of the trace of their build.
+    pub build_trace: Option<String>,
     pub nodes: bascule_core::Sight<BTreeSet<String>>,
     pub store: Store,
     /// What the namespace says of its environment.
@@ -157,6 +159,7 @@ impl World {
             pods_end_in: SignedDuration::ZERO,
             latency: SignedDuration::ZERO,
             objects: BTreeMap::new(),
+            build_trace: None,
             nodes: bascule_core::Sight::Known(BTreeSet::from(["amd64".to_owned()])),
             store: Store::default(),
             claim: Claim::Of { name: "staging".into(), spec: Box::default() },

@@ -296,12 +296,14 @@ impl World {
             let digest = reference.digest().map_or(of_tag, ToString::to_string);
             // Builds are called `b7`, and say so in a label.
             let build_of = |build: &str| ("build".to_owned(), build.split("--").next().unwrap_or_default().to_owned());
+            let says = (Wish::About..=Wish::Order).contains(&question.wish);
+            let traced = self.build_trace.clone().filter(|_| says).map(|text| (names::TRACEPARENT_LABEL.to_owned(), text));
             let label = tag.strip_prefix('b').filter(|_| (Wish::About..=Wish::Order).contains(&question.wish)).map(build_of);
             Answer::Known(Image {
                 reference: reference.clone(),
                 tag: Some(tag.to_owned()),
                 digest,
-                labels: label.into_iter().collect(),
+                labels: label.into_iter().chain(traced.clone()).collect(),
                 platforms: self.platforms.clone(),
             })
         };

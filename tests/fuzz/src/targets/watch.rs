@@ -100,6 +100,7 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         listen: None,
         meters: None,
         metrics_per_release: true,
+        collector: None,
         registry_credentials: None,
         read_pull_secrets: false,
         plain_http_registries: Vec::new(),
