@@ -162,6 +162,16 @@ impl Cache {
             && self.environments.synced()
     }
 
+    /// Nothing outside of this namespace may be read: there are no Environments, and the namespace says nothing of itself.
+    pub(crate) fn knows_no_cluster(&mut self, namespace: &str) {
+        self.environments.begin();
+        self.environments.end();
+        self.namespaces.begin();
+        let seen = Seen { name: (String::new(), namespace.to_owned()), uid: String::new(), version: 0 };
+        self.namespaces.listed(seen, String::new(), BTreeMap::new());
+        self.namespaces.end();
+    }
+
     /// Of all nodes that say it.
     pub(crate) fn architectures(&self) -> BTreeSet<String> {
         self.nodes.iter().map(|(_, architecture)| architecture.clone()).filter(|it| !it.is_empty()).collect()

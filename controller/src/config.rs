@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::lease;
+use crate::{ClusterReads, lease};
 
 /// Watches Releases and brings each to the version that it wants: starts it beside the running one, proves it, switches, watches, and
 /// switches back when it goes bad.
@@ -18,6 +18,11 @@ pub struct Arguments {
     /// Only this namespace; all without it.
     #[arg(long, env = "BASCULE_NAMESPACE")]
     pub namespace: Option<String>,
+
+    /// What to read of objects that are in no namespace: Environments, the labels of namespaces, and Nodes. Anything less than all only where the
+    /// rights are less.
+    #[arg(long, env = "BASCULE_CLUSTER_READS", default_value = "all", value_name = "WHAT")]
+    pub cluster_reads: ClusterReads,
 
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "BASCULE_LISTEN", default_value = "0.0.0.0:8080")]
@@ -65,6 +70,15 @@ pub struct Arguments {
     /// How to write the log; what is written is chosen by `BASCULE_LOG`, for example `debug` or `bascule_controller=debug`.
     #[arg(long, env = "BASCULE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
+}
+
+impl Arguments {
+    /// What clap cannot say.
+    pub fn checked(self) -> anyhow::Result<Self> {
+        let reads_nothing = self.cluster_reads == ClusterReads::None && self.namespace.is_none();
+        anyhow::ensure!(!reads_nothing, "--cluster-reads=none needs --namespace: without it every namespace is read");
+        Ok(self)
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]

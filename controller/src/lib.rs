@@ -30,3 +30,4 @@ mod worker;
 pub use metrics::Meters;
 pub use queue::Key;
 pub use shell::{Controller, Lookout, Settings};
+pub use watch::ClusterReads;

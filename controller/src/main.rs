@@ -77,6 +77,7 @@ fn collector() -> anyhow::Result<Option<Arc<dyn Collector>>> {
 }
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let arguments = arguments.checked()?;
     // One provider for the API server and the registries; two in one process would panic at the first connection.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -99,6 +100,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let queue = arguments.event_queue.filter(|queue| !queue.is_empty());
     let aws = Arc::new(AwsSources::new(queue, Arc::new(SystemClock), meters.clone()));
     let settings = Settings {
+        cluster_reads: arguments.cluster_reads,
         namespace: arguments.namespace,
         listen: Some(arguments.listen),
         meters: Some(meters.clone()),

@@ -45,7 +45,8 @@ use crate::{
     tasks::Tasks,
     told::Told,
     traces::{About, Collector, Tracer},
-    watch, worker,
+    watch::{self, ClusterReads},
+    worker,
 };
 
 /// Decisions at the same time: each waits for at most a few requests, and a slow one must not hold up the others.
@@ -62,6 +63,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// Only this namespace.
     pub namespace: Option<String>,
+    pub cluster_reads: ClusterReads,
     /// Where health and metrics are served; None: nowhere.
     pub listen: Option<SocketAddr>,
     /// What the clients count with; None: nobody counts.
@@ -97,6 +99,7 @@ impl std::fmt::Debug for Settings {
 pub(crate) struct Shell {
     pub(crate) client: Client,
     pub(crate) namespace: Option<String>,
+    pub(crate) cluster_reads: ClusterReads,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Queue,
     pub(crate) metrics: Metrics,
@@ -217,6 +220,7 @@ impl Controller {
             gates: gates(&client, &settings, &clock, &queue, &metrics),
             client,
             namespace: settings.namespace,
+            cluster_reads: settings.cluster_reads,
             queue,
             metrics,
             metrics_per_release: settings.metrics_per_release,

@@ -36,7 +36,7 @@ use crate::{
     client,
     queue::{
         Key, Lane,
-        backoff::{Random, pause},
+        backoff::{Random, watch_pause},
     },
     shell::Shell,
     tasks::Tasks,
@@ -68,10 +68,27 @@ pub(crate) fn start(shell: &Arc<Shell>, tasks: &Tasks, stop: &CancellationToken)
     spawn.watch(labelled(), JOBS);
     spawn.watch(labelled(), SERVICES);
     spawn.watch(labelled(), SLICES);
+    if let (ClusterReads::None, Some(namespace)) = (shell.cluster_reads, &shell.namespace) {
+        shell.cache().knows_no_cluster(namespace);
+        return;
+    }
     let own = shell.namespace.as_deref().map_or_else(all, |name| all().fields(&format!("metadata.name={name}")));
     spawn.run(Api::<SlimEnvironment>::all(shell.client.clone()), all(), ENVIRONMENTS);
     spawn.run(Api::<PartialObjectMeta<Namespace>>::all(shell.client.clone()), own, NAMESPACES);
-    spawn.run(Api::<PartialObjectMeta<Node>>::all(shell.client.clone()), all(), NODES);
+    if shell.cluster_reads == ClusterReads::All {
+        spawn.run(Api::<PartialObjectMeta<Node>>::all(shell.client.clone()), all(), NODES);
+    }
+}
+
+/// What is read of objects that are in no namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClusterReads {
+    /// Environments, namespaces and nodes.
+    All,
+    /// No nodes: an image for other machines is not found out beforehand.
+    NoNodes,
+    /// Nothing: no Environment holds either, neither its limits nor its roles. Only for one namespace.
+    None,
 }
 
 struct Spawn<'a> {
@@ -129,7 +146,10 @@ where
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                failures = 0;
+                // Each attempt at a list begins with that word, also the one that fails.
+                if !matches!(event, Event::Init) {
+                    failures = 0;
+                }
                 take(shell, kept, event);
             }
             Err(error) => {
@@ -137,7 +157,7 @@ where
                 if failures == 1 || failures % 20 == 0 {
                     tracing::warn!(kind = kept.kind, failures, error = %error, "the watch failed; it is tried again");
                 }
-                let pause = pause(failures, &mut random);
+                let pause = watch_pause(failures, &mut random);
                 let blind_until = Instant::now() + pause + client::ANSWER_WITHIN + SLOW;
                 shell.metrics.watch_failed(kept.kind, blind_until);
                 if MOVED_BY.contains(&kept.kind) {

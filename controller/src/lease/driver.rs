@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     metrics::Metrics,
-    queue::backoff::{Random, pause},
+    queue::backoff::{Random, watch_pause},
 };
 
 /// A lease may claim to last for longer than a clock can count.
@@ -240,7 +240,9 @@ fn events(
             loop {
                 let sight = match watch.next().await? {
                     Ok(event) => {
-                        failures = 0;
+                        if !matches!(event, Event::Init) {
+                            failures = 0;
+                        }
                         metrics.watched("Lease", 1, matches!(event, Event::Init), &[]);
                         match event {
                             Event::Init => {
@@ -261,7 +263,7 @@ fn events(
                         if failures == 1 || failures % 20 == 0 {
                             tracing::warn!(kind = "Lease", failures, error = %error, "the watch failed; it is tried again");
                         }
-                        let pause = pause(failures, &mut random);
+                        let pause = watch_pause(failures, &mut random);
                         metrics.watch_failed("Lease", Instant::now() + pause + crate::client::ANSWER_WITHIN);
                         tokio::time::sleep(pause).await;
                         None

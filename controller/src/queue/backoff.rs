@@ -14,6 +14,13 @@ pub(crate) fn pause(failures: u32, random: &mut Random) -> Duration {
     doubled.saturating_sub(doubled / 400 * random.below(100))
 }
 
+/// The pause of a watch: it ends after some seconds, because nothing is moved by what it does not show.
+pub(crate) fn watch_pause(failures: u32, random: &mut Random) -> Duration {
+    /// 3.2 s.
+    const DOUBLED: u32 = 7;
+    pause(failures.min(DOUBLED), random)
+}
+
 /// Small, fast, and the same for the same seed (splitmix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
@@ -44,5 +51,13 @@ mod tests {
         assert!(pauses[0] <= FIRST && pauses[0] >= FIRST * 3 / 4);
         assert!(pauses.iter().all(|pause| *pause <= LONGEST));
         assert!(pauses[28] >= LONGEST * 3 / 4);
+    }
+
+    #[test]
+    fn a_watch_is_begun_again_within_seconds_and_not_at_once_for_ever() {
+        let mut random = Random::new(1);
+        let pauses: Vec<_> = (1..30).map(|failures| watch_pause(failures, &mut random)).collect();
+        assert!(pauses[0] <= FIRST);
+        assert!(pauses[10..].iter().all(|pause| (Duration::from_secs(2)..Duration::from_secs(4)).contains(pause)), "{pauses:?}");
     }
 }

@@ -195,6 +195,7 @@ impl Replica {
             namespace: None,
             listen: None,
             meters: None,
+            cluster_reads: bascule_controller::ClusterReads::All,
             metrics_per_release: true,
             collector: None,
             registry_credentials: None,

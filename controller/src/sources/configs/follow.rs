@@ -40,7 +40,10 @@ async fn watch(shared: &Shared, place: &Place) {
         };
         match event {
             Ok(event) => {
-                failures = 0;
+                // Each attempt at a list begins with that word, also the one that fails.
+                if !matches!(event, Event::Init) {
+                    failures = 0;
+                }
                 take(shared, place, &mut listed, event);
             }
             Err(error) => {

@@ -99,6 +99,7 @@ async fn drive(server: &Arc<Server>) -> BTreeSet<String> {
         namespace: None,
         listen: None,
         meters: None,
+        cluster_reads: bascule_controller::ClusterReads::All,
         metrics_per_release: true,
         collector: None,
         registry_credentials: None,
