@@ -26,6 +26,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longer than any watch is open.
 const SILENT_FOR: Duration = Duration::from_secs(310);
 
+/// Nothing else is the name of an object. What a tenant has written as one becomes a part of a path, and must not be another path.
+pub(crate) fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    name.bytes().all(fits) && name.bytes().any(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// No answer in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from the API server within {} s", ANSWER_WITHIN.as_secs())]

@@ -119,6 +119,10 @@ impl Sources {
 
     /// Whether exactly what was pinned is still to be had; else why nobody knows.
     pub(crate) async fn is_there(&self, key: &Key, observed: &Observed, artifact: &ResolvedArtifact) -> Result<bool, String> {
+        // The list of today: what was allowed once may not be asked for any more.
+        if !sources::may_ask(&observed.release, &observed.environment, artifact) {
+            return Err(format!("{}: the Environment does not allow it any more", artifact.reference));
+        }
         let scope = Scope::from(&aws(&observed.environment));
         if let Some(archive) = &artifact.archive {
             let kept = self.cloud.keeps(&scope, archive).await;

@@ -32,7 +32,7 @@ pub struct EnvironmentSpec {
 
     /// `$(vars.<name>)` in the Releases.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = (
         "self.all(name, name.matches('^[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?$'))",
         "a variable's name has letters, digits, - and _ only"

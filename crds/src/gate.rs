@@ -152,7 +152,7 @@ pub struct HttpGate {
     pub method: Method,
 
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(schema_with = "headers")]
     pub headers: BTreeMap<String, String>,
 
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,7 +243,7 @@ pub struct PrometheusGate {
 
     /// A Secret in the namespace of the Release, for an address of its own: `token`, or `username` and `password`; `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret: Option<String>,
 
     /// No answer within this time is no answer.
@@ -261,7 +261,7 @@ pub struct WebhookGate {
 
     /// A Secret in the namespace of the Release whose `key` signs the requests (HMAC-SHA256); `ca.crt` for a private certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret: Option<String>,
 
     /// No answer within this time is no answer.
@@ -271,6 +271,11 @@ pub struct WebhookGate {
 
 fn int_or_string(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "x-kubernetes-int-or-string": true })
+}
+
+fn headers(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let value = schemars::json_schema!({ "type": "string", "maxLength": 8192 });
+    schemars::json_schema!({ "type": "object", "maxProperties": 32, "additionalProperties": value })
 }
 
 fn slash() -> String {

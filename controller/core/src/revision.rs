@@ -21,6 +21,8 @@ use crate::{
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// 27^10: a collision among a hundred thousand revisions of one Release is less likely than one in ten thousand.
 const LENGTH: usize = 10;
+/// Two tags as long as a tag may be; sixteen artifacts could make more, and keys of archives much more.
+const LONGEST_VERSION: usize = 253;
 
 /// Of any text: short enough for a name.
 pub(crate) fn short_hash(text: impl AsRef<[u8]>) -> String {
@@ -229,7 +231,13 @@ fn version(artifacts: &[ResolvedArtifact], revision: &Revision) -> String {
         })
         .collect();
     names.dedup();
-    if names.is_empty() { revision.to_string() } else { names.join(",") }
+    let mut version = if names.is_empty() { revision.to_string() } else { names.join(",") };
+    // It stands in the status once for each version of the history.
+    if let Some((end, _)) = version.char_indices().nth(LONGEST_VERSION) {
+        version.truncate(end);
+        version.push('…');
+    }
+    version
 }
 
 /// Open until a track is chosen; the revision is the hash of everything else.

@@ -109,6 +109,11 @@ pub struct ArchiveQuestion {
     pub written: i64,
 }
 
+/// Whether the Environment of today lets anybody ask about what was pinned before.
+pub fn may_ask(release: &ReleaseView, claim: &Sight<Claim>, artifact: &ResolvedArtifact) -> bool {
+    Setting::new(release, claim).is_ok_and(|setting| setting.may_ask(artifact))
+}
+
 /// What must be looked up, by artifact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Questions {

@@ -13,6 +13,9 @@ const ROOTS: [&str; 4] = ["env", "vars", "artifacts", "release"];
 const SHOWN: usize = 80;
 /// So many of the names that do exist: sixteen artifacts make more than fifty.
 const KNOWN_SHOWN: usize = 6;
+/// So much may all names below one value stand for together, in bytes: twenty letters stand for a thousand, and an object of one megabyte would
+/// become one of fifty, which nobody takes and which fills the memory of everybody.
+const LONGEST: usize = 256 * 1024;
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,26 +38,57 @@ pub struct VariableError {
 
 /// Replaces every variable in every string below `value`, keys of maps included in no case.
 pub(crate) fn substitute(value: &Value, path: &str, variables: &Variables) -> Result<Value, VariableError> {
+    fill(value, path, variables, &mut { LONGEST })
+}
+
+pub(crate) fn substitute_text(text: &str, path: &str, variables: &Variables) -> Result<String, VariableError> {
+    fill_text(text, path, variables, &mut { LONGEST })
+}
+
+/// For a language in which texts stand between quotes: what an artifact is called does not end them, since whoever pushes it chooses that. What the
+/// platform team says may be a whole part of a query.
+pub(crate) fn quoted(variables: &Variables) -> Variables {
+    let escaped = |text: &str| {
+        text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
+            match character {
+                '\\' => out.push_str(r"\\"),
+                '"' => out.push_str(r"\x22"),
+                '\'' => out.push_str(r"\x27"),
+                '`' => out.push_str(r"\x60"),
+                '\n' => out.push_str(r"\n"),
+                other => out.push(other),
+            }
+            out
+        })
+    };
+    let meaning = |name: &str, meaning: &Meaning| match meaning {
+        Meaning::Text(text) if name.starts_with("artifacts.") => Meaning::Text(escaped(text)),
+        other => other.clone(),
+    };
+    variables.iter().map(|(name, it)| (name.clone(), meaning(name, it))).collect()
+}
+
+fn fill(value: &Value, path: &str, variables: &Variables, room: &mut usize) -> Result<Value, VariableError> {
     Ok(match value {
-        Value::String(text) => Value::String(substitute_text(text, path, variables)?),
+        Value::String(text) => Value::String(fill_text(text, path, variables, room)?),
         Value::Array(items) => Value::Array(
             items
                 .iter()
                 .enumerate()
-                .map(|(index, item)| substitute(item, &format!("{path}[{index}]"), variables))
+                .map(|(index, item)| fill(item, &format!("{path}[{index}]"), variables, room))
                 .collect::<Result<_, _>>()?,
         ),
         Value::Object(fields) => Value::Object(
             fields
                 .iter()
-                .map(|(key, item)| Ok((key.clone(), substitute(item, &format!("{path}.{}", shown(key)), variables)?)))
+                .map(|(key, item)| Ok((key.clone(), fill(item, &format!("{path}.{}", shown(key)), variables, room)?)))
                 .collect::<Result<_, _>>()?,
         ),
         other => other.clone(),
     })
 }
 
-pub(crate) fn substitute_text(text: &str, path: &str, variables: &Variables) -> Result<String, VariableError> {
+fn fill_text(text: &str, path: &str, variables: &Variables, room: &mut usize) -> Result<String, VariableError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('$') {
@@ -67,7 +101,9 @@ pub(crate) fn substitute_text(text: &str, path: &str, variables: &Variables) -> 
         }
         match rest.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
             Some((name, after)) if is_ours(name) => {
-                out.push_str(&lookup(name, path, variables)?);
+                let meant = lookup(name, path, variables)?;
+                *room = room.checked_sub(meant.len()).ok_or_else(|| too_long(path))?;
+                out.push_str(meant);
                 rest = after;
             }
             _ => {
@@ -84,10 +120,15 @@ fn is_ours(name: &str) -> bool {
     name.split_once('.').is_some_and(|(root, _)| ROOTS.contains(&root))
 }
 
-fn lookup(name: &str, path: &str, variables: &Variables) -> Result<String, VariableError> {
+fn too_long(path: &str) -> VariableError {
+    let message = format!("what its names stand for is longer than {} KiB in all", LONGEST / 1024);
+    VariableError { path: path.to_owned(), message }
+}
+
+fn lookup<'a>(name: &str, path: &str, variables: &'a Variables) -> Result<&'a str, VariableError> {
     let wrong = |message: String| VariableError { path: path.to_owned(), message };
     match variables.get(name) {
-        Some(Meaning::Text(text)) => Ok(text.clone()),
+        Some(Meaning::Text(text)) => Ok(text),
         Some(Meaning::Missing(why)) => Err(wrong(format!("$({name}) {why}"))),
         None => Err(wrong(format!("there is no $({}); known are {}", shown(name), alternatives(name, variables)))),
     }
@@ -178,6 +219,25 @@ mod tests {
             "there is no $(env.nmae); known are $(env.name), $(artifacts.a10.image), $(artifacts.a11.image), $(artifacts.a12.image), \
              $(artifacts.a13.image), $(artifacts.a14.image), and 17 more"
         );
+    }
+
+    #[test]
+    fn what_names_stand_for_has_an_end_over_all_of_a_value() {
+        let variables: Variables = [("vars.a".to_owned(), Meaning::Text("x".repeat(1024)))].into();
+        let many = |count: usize| json!({"a": ["$(vars.a)".repeat(count)], "b": "$(vars.a)", "own": "x".repeat(LONGEST)});
+        assert!(substitute(&many(255), "t", &variables).is_ok(), "what the user wrote himself does not count");
+        let error = substitute(&many(256), "t", &variables).unwrap_err().to_string();
+        assert_eq!(error, "t.b: what its names stand for is longer than 256 KiB in all");
+        assert!(substitute_text(&"$(vars.a)".repeat(257), "t", &variables).is_err());
+    }
+
+    #[test]
+    fn between_quotes_a_value_stays_between_them() {
+        let named = |name: &str, text: &str| (name.to_owned(), Meaning::Text(text.to_owned()));
+        let key = named("artifacts.a.key", "a\"}) or vector(1) # \\ ' ` \n");
+        let variables: Variables = [key, named("vars.part", r#"code="500""#)].into();
+        let query = substitute_text(r#"count(up{$(vars.part),x="$(artifacts.a.key)"})"#, "q", &quoted(&variables)).unwrap();
+        assert_eq!(query, r#"count(up{code="500",x="a\x22}) or vector(1) # \\ \x27 \x60 \n"})"#);
     }
 
     proptest! {

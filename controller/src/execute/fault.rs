@@ -6,7 +6,7 @@ use kube::{Error, core::Status};
 
 /// The code of a refusal that says: another owner has it.
 pub(super) const OWNED: u16 = 409;
-/// Messages go into conditions and into a column of `kubectl get`.
+/// In bytes. Messages go into conditions and into a column of `kubectl get`, and some hundreds of them into one status.
 const LONGEST: usize = 1_024;
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +90,9 @@ fn is_about_the_body(message: &str) -> bool {
 pub(super) fn one_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+    if line.len() > LONGEST {
+        let ends = line.char_indices().map(|(start, character)| start + character.len_utf8());
+        let end = ends.take_while(|end| *end <= LONGEST).last().unwrap_or(0);
         line.truncate(end);
         line.push('…');
     }
@@ -151,7 +153,8 @@ mod tests {
     #[test]
     fn what_others_say_fits_into_a_status() {
         assert_eq!(one_line("exit\n\tcode \u{1b}[31m1\r\n"), "exit code [31m1");
-        assert_eq!(one_line(&"ä".repeat(3_000)).chars().count(), LONGEST + 1);
+        assert_eq!(one_line(&"ä".repeat(3_000)), format!("{}…", "ä".repeat(LONGEST / 2)));
+        assert_eq!(one_line(&"x".repeat(LONGEST)).len(), LONGEST);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::fault::{Fault, one_line};
 use crate::{
     cache::Object,
+    client::is_name,
     queue::Key,
     shell::Shell,
     watch::{
@@ -67,7 +68,8 @@ pub(super) async fn read(shell: &Arc<Shell>, key: &Key, observed: &Observed, rea
             shell.cache().saw_end(key, workload, ended);
         }
         Read::Volume { claim } => {
-            let found = reader.get::<PersistentVolumeClaim>(claim).await?;
+            // What is no name is the name of none.
+            let found = if is_name(claim) { reader.get::<PersistentVolumeClaim>(claim).await? } else { None };
             let modes = found.map(|found| found.spec.and_then(|spec| spec.access_modes).unwrap_or_default());
             shell.cache().saw_volume(key, claim, modes, shell.clock.now());
         }

@@ -11,7 +11,7 @@ use super::{Decision, gates, hooks, jobs::told};
 use crate::{
     gate::checks,
     revision::open_variables,
-    variables::{Variables, substitute, substitute_text},
+    variables::{Variables, quoted, substitute, substitute_text},
 };
 
 impl Decision<'_> {
@@ -63,7 +63,9 @@ impl Decision<'_> {
         } else if let Some(prometheus) = &gate.prometheus {
             let expected = expression(&prometheus.expect, Kind::Prometheus, &format!("{path}.prometheus.expect"));
             let place = self.prometheus_address(prometheus).map(drop).map_err(|why| format!("{path}.prometheus.address: {why}"));
-            expected.and(place).and_then(|()| text("prometheus.query", &prometheus.query)).and_then(|query| {
+            let quoted = variables.map(quoted);
+            let query = || resolved(&prometheus.query, &format!("{path}.prometheus.query"), quoted.as_ref());
+            expected.and(place).and_then(|()| query()).and_then(|query| {
                 let wrong = query.and_then(|query| check_query(&query).err()).filter(|error| !error.may_be_newer());
                 wrong.map_or(Ok(()), |error| Err(format!("{path}.prometheus.query: {error}")))
             })

@@ -22,7 +22,7 @@ use crate::{
     observed::{Claim, ServiceForm, ServicePort, Sight},
     plan::NoteKind,
     revision::{short_hash, variables_of},
-    variables::{Variables, substitute_text},
+    variables::{Variables, quoted, substitute_text},
 };
 
 /// What all gates of a stage come to.
@@ -499,7 +499,7 @@ impl Decision<'_> {
             // The platform team's token is for the platform team's address only.
             configured.and_then(|it| it.secret.clone())
         };
-        let query = substitute_text(&gate.query, "", variables).map_err(|error| error.message)?;
+        let query = substitute_text(&gate.query, "", &quoted(variables)).map_err(|error| error.message)?;
         Ok(PrometheusAsk { address, secret, query, expect: gate.expect.clone(), door: self.door() })
     }
 

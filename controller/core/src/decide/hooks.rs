@@ -17,6 +17,8 @@ use crate::{
 
 /// Records of hooks that are kept beside those of revisions that may come back at any moment.
 const KEPT: usize = 40;
+/// Of the words of an older one: enough for the name of a backup.
+const BEGINNING: usize = 120;
 
 impl Decision<'_> {
     fn hooks(&self, candidate: &Candidate) -> Vec<Hook> {
@@ -56,6 +58,7 @@ impl Decision<'_> {
         // One that is there keeps its time: a Job of it may have been created, and be gone by now.
         if self.next.hooks.iter().all(|record| !record.is(revision, hook)) {
             self.forget_hooks();
+            self.shorten_words();
             self.next.hooks.push(HookRecord {
                 revision: revision.to_owned(),
                 name: hook.to_owned(),
@@ -86,6 +89,18 @@ impl Decision<'_> {
             surplus -= usize::from(goes);
             !goes
         });
+    }
+
+    /// Of the newest hooks their words are kept as a whole; of the others their beginning. Of fifty versions with eight hooks each the words alone
+    /// would else be longer than an object may be, and then no status could be written any more.
+    fn shorten_words(&mut self) {
+        let older = self.next.hooks.len().saturating_sub(KEPT);
+        for record in &mut self.next.hooks[..older] {
+            if let Some((end, _)) = record.message.char_indices().nth(BEGINNING) {
+                record.message.truncate(end);
+                record.message.push('…');
+            }
+        }
     }
 
     /// All hooks are through: pods may start. Brings the one whose turn it is forward.

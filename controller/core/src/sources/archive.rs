@@ -76,6 +76,9 @@ fn check_key(key: &str) -> Result<(), &'static str> {
     if key.chars().any(char::is_control) {
         return Err("the key of the object has a control character");
     }
+    if key.contains("$(") {
+        return Err("the key of the object has \"$(\" in it, which a container would take for the name of a variable of its own");
+    }
     if key.starts_with("s3://") || key.starts_with("arn:") {
         return Err("it must be the key of an object, without its bucket");
     }

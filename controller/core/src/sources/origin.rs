@@ -18,7 +18,9 @@ pub(super) fn origin(name: &str, labels: Option<&BTreeMap<String, String>>) -> O
     let named = of_name(name);
     let label = |key: &str| {
         let text = labels?.get(key)?.trim();
-        (!text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)).then(|| text.to_owned())
+        // Whoever builds an image writes it: `$(NAME)` would be a variable of the container that it ends up in.
+        let fits = !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control) && !text.contains("$(");
+        fits.then(|| text.to_owned())
     };
     Origin { commit: named.commit.or_else(|| label(REVISION)), repository: named.repository.or_else(|| label(SOURCE)) }
 }
@@ -75,6 +77,10 @@ mod tests {
         let found = origin("shop/web:v1", Some(&labels));
         assert_eq!((found.commit.as_deref(), found.repository.as_deref()), (Some("abc"), Some("https://example.com/shop")));
         assert_eq!(origin(&format!("shop/web:{SHA}"), Some(&labels)).commit.as_deref(), Some(SHA));
+        let odd = |text: &str| [(REVISION.to_owned(), text.to_owned())].into();
+        for text in ["$(PASSWORD)", "a$(PASSWORD)b", "a\nb", ""] {
+            assert_eq!(origin("shop/web:v1", Some(&odd(text))), Origin::default(), "{text}");
+        }
     }
 
     proptest! {

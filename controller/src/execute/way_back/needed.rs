@@ -16,7 +16,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::{Fault, Found};
-use crate::sources::configs::Configs;
+use crate::{client::is_name, sources::configs::Configs};
 
 pub(super) struct Namespace<'a> {
     pub(super) client: &'a Client,
@@ -80,12 +80,6 @@ impl Namespace<'_> {
             Err(fault) => found.unseen.push(format!("{what}: {fault}")),
         }
     }
-}
-
-/// Nothing else is the name of an object, and it becomes a part of a path.
-fn is_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    name.bytes().all(fits) && name.bytes().any(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

@@ -61,6 +61,9 @@ pub(super) async fn keys(client: &Client, place: &Place, name: &str) -> Result<O
 
 /// One attempt, with an end.
 async fn object<T: DeserializeOwned>(client: &Client, (kind, namespace): &Place, name: &str) -> Result<Option<T>, Failure> {
+    if !client::is_name(name) {
+        return Ok(None);
+    }
     let path = Mark::url_path(kind, Some(namespace));
     let request = Request::new(path).get(name, &GetParams::default()).map_err(|_| ODD)?;
     // As text: what cannot be read as an object would else be said in the log, as a whole.

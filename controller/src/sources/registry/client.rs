@@ -173,6 +173,11 @@ impl RegistryClient {
         if !self.transport.is_safe(&url) {
             return Err(unfit("the address of its token server is not https"));
         }
+        // It is the registry that names it, and any tenant may name a registry.
+        let registry = place_of(&self.transport.address(&question.registry, "/")?);
+        if !self.transport.leads(&registry, &url) {
+            return Err(unfit("the address of its token server is one that it has no business with"));
+        }
         let usual_scope = format!("repository:{}:pull", question.repository);
         {
             let mut query = url.query_pairs_mut();

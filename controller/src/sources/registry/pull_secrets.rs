@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::Access;
 use super::credentials::ConfigFormat;
 use super::hidden::Hidden;
+use crate::client::is_name;
 
 /// Pods with more pull secrets than this are not known; each one costs a read for each attempt.
 const MOST_SECRETS: usize = 16;
@@ -157,6 +158,9 @@ impl KubePullSecrets {
             + fmt::Debug
             + for<'de> Deserialize<'de>,
     {
+        if !is_name(name) {
+            return Ok(Seen::Missing);
+        }
         match Api::<T>::namespaced(self.client.clone(), namespace).get(name).await {
             Ok(object) => Ok(Seen::Object(object)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Seen::Missing),

@@ -114,6 +114,12 @@ impl Transport {
         }
     }
 
+    /// Whether a registry at `place` may send us there with a request of its own making: from the world outside neither to this machine nor to
+    /// one that is spoken to without TLS.
+    pub(super) fn leads(&self, place: &str, target: &Url) -> bool {
+        self.plain.allows(place) && (is_loopback(place) || !is_loopback(&place_of(target))) || target.scheme() == "https"
+    }
+
     /// A blob: registries keep them elsewhere, and redirect there with an address that opens it for some minutes. The credential stays
     /// behind, and so does whoever would lead us from the world outside to this machine.
     pub(super) async fn fetch(&self, url: Url, authorization: Option<&HeaderValue>) -> Result<Response, LookupError> {
@@ -251,6 +257,17 @@ mod tests {
         ] {
             assert!(!plain.allows(registry), "{registry}");
         }
+    }
+
+    #[test]
+    fn a_registry_of_the_world_leads_to_the_world() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let transport = Transport::new(PlainHttp::new(["mirror.lan".to_owned()])).unwrap();
+        let leads = |place: &str, target: &str| transport.leads(place, &target.parse().unwrap());
+        assert!(leads("ghcr.io", "https://ghcr.io/token") && leads("mirror.lan", "http://mirror.lan/token"));
+        assert!(leads("127.0.0.1:5000", "http://127.0.0.1:5001/token") && leads("mirror.lan", "https://ghcr.io/token"));
+        assert!(!leads("ghcr.io", "http://127.0.0.1:8080/token") && !leads("ghcr.io", "http://mirror.lan/token"));
+        assert!(!leads("mirror.lan", "http://127.0.0.1:8080/token") && !leads("mirror.lan", "http://[::1]:8080/token"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kube::{
 use serde::Deserialize;
 
 use super::{Content, Places, Pod, Secret, Service, Unread};
-use crate::sources::registry::Hidden;
+use crate::{client::is_name, gates::network::door::acceptable, sources::registry::Hidden};
 
 pub(in crate::gates::network) struct KubePlaces {
     client: Client,
@@ -38,6 +38,9 @@ impl KubePlaces {
     }
 
     async fn find(&self, namespace: &str, name: &str) -> Result<Option<Service>, String> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let services: Api<SlimService> = Api::namespaced(self.client.clone(), namespace);
         match services.get(name).await {
             Ok(service) => Ok(Some(service.place())),
@@ -47,6 +50,9 @@ impl KubePlaces {
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Secret, Unread> {
+        if !is_name(name) || !is_name(namespace) {
+            return Ok(Secret::Missing);
+        }
         let secrets: Api<SlimSecret> = Api::namespaced(self.client.clone(), namespace);
         match secrets.get(name).await {
             Ok(secret) => Ok(Secret::Content(Arc::new(secret.content().map_err(Unread)?))),
@@ -136,7 +142,8 @@ impl SlimPod {
         let asked = self.metadata.deletion_timestamp.is_none()
             && self.status.phase.as_deref() == Some("Running")
             && self.status.conditions.iter().any(ready);
-        let ip = self.status.pod_ip?.parse().ok().filter(|_| asked)?;
+        // Whoever has a node says where its pods are: not at this machine, and not where a cloud gives credentials.
+        let ip = self.status.pod_ip?.parse().ok().filter(|ip| asked && acceptable(*ip))?;
         let sidecar = |container: &Container| container.restart_policy.as_deref() == Some("Always");
         let containers = self.spec.containers.into_iter().chain(self.spec.init_containers.into_iter().filter(sidecar));
         let mut ports = BTreeMap::new();

@@ -196,6 +196,22 @@ async fn a_token_or_a_password_of_the_secret_is_shown() {
 }
 
 #[tokio::test]
+async fn whoever_says_back_what_he_was_asked_with_is_not_repeated() {
+    let scene = Scene::default();
+    scene.has_secret("monitoring", "token", &[("token", "t0ken")]);
+    scene.has_secret("monitoring", "basic", &[("username", "ada"), ("password", "pw:1")]);
+    let error = json!({"status": "error", "errorType": "unauthorized", "error": "what is t0ken?"}).to_string();
+    for (name, body) in
+        [("token", "no: Bearer t0ken"), ("token", &error), ("basic", "Basic YWRhOnB3OjE="), ("basic", "ada may not with pw:1")]
+    {
+        let server = Server::does(answer(403, body)).await;
+        let ask = PrometheusAsk { secret: Some(secret("monitoring", name)), ..ask(&server) };
+        let said = sample(&scene.network(), &asks(ask)).await;
+        assert_eq!(said, unknown("Prometheus answered 403: \"(it says back what it was asked with)\""), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_secret_that_cannot_be_used_says_what_to_do_and_asks_nobody() {
     let (scene, server) = (Scene::default(), Server::does(scalar("0")).await);
     scene.has_secret("monitoring", "half", &[("username", "ada")]);

@@ -109,6 +109,17 @@ async fn what_cannot_be_used_is_said_and_the_rest_is_used() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_object_can_have_is_asked_for_nowhere() {
+    let server = server([]);
+    let names = ["../../other/secrets/key", "key/status", "key?watch=true", "%2e%2e", "A", ".."];
+    assert_eq!(read(&server, &named(&names)).await.unwrap().remarks.len(), names.len());
+    for name in names {
+        assert_eq!(read(&server, &of_account(name)).await.unwrap().remarks, [format!("service account {name:?} does not exist")]);
+    }
+    assert_eq!(*server.log.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_failing_api_server_is_an_error_and_not_an_absence() {
     let server = server([(&format!("{SECRETS}/new"), json!(500))]);
     let unread = read(&server, &named(&["new"])).await.unwrap_err();

@@ -72,6 +72,8 @@ async fn only_pods_that_can_answer_are_listed_and_by_name() {
             pod("failed", |pod| pod["status"]["phase"] = json!("Failed")),
             pod("ending", |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")),
             pod("placeless", |pod| pod["status"]["podIP"] = Value::Null),
+            pod("at-home", |pod| pod["status"]["podIP"] = json!("127.0.0.1")),
+            pod("at-the-clouds", |pod| pod["status"]["podIP"] = json!("169.254.169.254")),
             pod("no-conditions", |pod| pod["status"] = json!({"phase": "Running", "podIP": "10.0.0.1"})),
             json!({"metadata": {"name": "empty"}}),
         ]),
@@ -135,6 +137,16 @@ async fn a_service_has_an_address_or_a_reason_to_have_none() {
     assert_eq!(server([]).places.service("shop", "web").await, Ok(None));
     let said = server([(WEB, json!(403))]).places.service("shop", "web").await;
     assert_eq!(said, Err("the Service web cannot be read: the controller has no right to".into()));
+}
+
+#[tokio::test]
+async fn a_name_that_no_object_can_have_is_asked_for_nowhere() {
+    let server = server([]);
+    for name in ["../../other/secrets/hook", "hook/status", "hook?watch=true", "%2e%2e", "A", "..", ""] {
+        assert!(matches!(server.places.secret("shop", name).await, Ok(Secret::Missing)), "{name}");
+        assert_eq!(server.places.service("shop", name).await, Ok(None), "{name}");
+    }
+    assert_eq!(*server.log.lock().unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
