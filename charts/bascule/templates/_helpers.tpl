@@ -14,6 +14,43 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- /* The same and more, for objects that others select by labels of their own. Comes in: the root and those labels. */ -}}
+{{- define "bascule.labelsAnd" -}}
+{{- mergeOverwrite (include "bascule.labels" (first .) | fromYaml) (last .) | toYaml }}
+{{- end }}
+
+{{- /* What never changes about the controller's pods, and selects them. */ -}}
+{{- define "bascule.selector" -}}
+app.kubernetes.io/name: bascule
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{- /* A digest is exact. A tag beside it tells people what it is called. */ -}}
+{{- define "bascule.image" -}}
+{{- $image := required "image.repository: name the repository that your cluster pulls the controller from (or set controller.enabled=false)" .Values.image.repository -}}
+{{- with .Values.image -}}
+{{- if or .tag (not .digest) }}{{ $image = printf "%s:%s" $image (.tag | default $.Chart.AppVersion) }}{{ end -}}
+{{- if .digest }}{{ $image = printf "%s@%s" $image .digest }}{{ end -}}
+{{- end -}}
+{{ $image }}
+{{- end }}
+
+{{- /* The environment of the controller, as a list in JSON: what values say, then controller.extraEnv, and no name twice. */ -}}
+{{- define "bascule.env" -}}
+{{- $env := list -}}
+{{- with .Values.aws.region }}{{ $env = append $env (dict "name" "AWS_REGION" "value" .) }}{{ end -}}
+{{- if not .Values.aws.nodeRole }}{{ $env = append $env (dict "name" "AWS_EC2_METADATA_DISABLED" "value" "true") }}{{ end -}}
+{{- if ne .Values.scope.clusterReads "all" }}{{ $env = append $env (dict "name" "BASCULE_CLUSTER_READS" "value" .Values.scope.clusterReads) }}{{ end -}}
+{{- if not .Values.metrics.perRelease }}{{ $env = append $env (dict "name" "BASCULE_METRICS_PER_RELEASE" "value" "false") }}{{ end -}}
+{{- with .Values.traces.endpoint }}{{ $env = append $env (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .) }}{{ end -}}
+{{- range .Values.controller.extraEnv -}}
+{{- $name := .name -}}
+{{- range $env }}{{ if eq .name $name }}{{ fail (printf "controller.extraEnv: %s is there already, from another value or twice" $name) }}{{ end }}{{ end -}}
+{{- $env = append $env . -}}
+{{- end -}}
+{{ $env | toJson }}
+{{- end }}
+
 {{- /* Answers "true" where the mutating policies belong, else nothing. */ -}}
 {{- define "bascule.mutatingPolicies" -}}
 {{- $offered := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}

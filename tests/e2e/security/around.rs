@@ -14,8 +14,10 @@ use serde_json::json;
 /// The controller of `stage` is started anew with these variables and arguments.
 pub(crate) async fn again(stage: &mut Stage, variables: &[(&str, &str)], arguments: &[&str]) {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let set: String = variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect();
-    let given: String = arguments.iter().map(|argument| format!(" {}", quoted(argument))).collect();
+    let set: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect();
+    let set = set.concat();
+    let given: Vec<_> = arguments.iter().map(|argument| format!(" {}", quoted(argument))).collect();
+    let given = given.concat();
     let binary = quoted(&controller::binary().to_string_lossy());
     replace(stage, &format!("exec env {set}{binary} \"$@\"{given}")).await;
 }

@@ -44,8 +44,8 @@ async fn with_names(stage: &mut Stage, names: &[&str]) -> bool {
     let own = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status().is_ok_and(|status| status.success());
     if own {
         let hosts = around::file(stage, "hosts");
-        let lines: String = names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect();
-        std::fs::write(&hosts, lines).unwrap();
+        let lines: Vec<_> = names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect();
+        std::fs::write(&hosts, lines.concat()).unwrap();
         let binary = bascule_tests::controller::binary();
         let inner = format!("mount --bind '{}' /etc/hosts && exec '{}' \"$@\"", hosts.display(), binary.display());
         let inner = inner.replace('\'', "'\\''");

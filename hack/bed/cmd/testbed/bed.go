@@ -159,6 +159,9 @@ func (b *bed) environment() [][2]string {
 		vars = append(vars,
 			[2]string{"BASCULE_REGISTRY", b.address("registry")},
 			[2]string{"BASCULE_REGISTRY_AUTH", b.address("registry-auth")})
+		if b.state.Netns != "" {
+			vars = append(vars, [2]string{"BASCULE_REGISTRY_IN_PODS", nodeAddress + ":" + strconv.Itoa(b.state.Ports["registry"])})
+		}
 	}
 	vars = append(vars, b.awsEnvironment()...)
 	vars = append(vars, b.prometheusEnvironment()...)

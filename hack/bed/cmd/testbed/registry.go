@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
 )
 
 // The password is no secret: it only makes a registry say no to those who do not send it.
@@ -29,13 +30,17 @@ func (b *bed) startRegistry(ctx context.Context, t tools, name string, password 
 	if _, err := rand.Read(secret); err != nil {
 		return err
 	}
+	listens := b.address(name)
+	if b.state.Netns != "" {
+		listens = ":" + strconv.Itoa(b.state.Ports[name]) // of the bed's own network, where pods must reach it
+	}
 	config := fmt.Sprintf(`version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
 storage:
   filesystem: {rootdirectory: %q}
   delete: {enabled: true}
 http: {addr: %q, secret: %s}
-`, b.path(name), b.address(name), hex.EncodeToString(secret))
+`, b.path(name), listens, hex.EncodeToString(secret))
 	if password {
 		if err := replaceFile(b.path("htpasswd"), []byte(registryHtpasswd), 0o600); err != nil {
 			return err

@@ -1,0 +1,179 @@
+//! What a platform team does: installs the chart with an image of ours, kills a leader, upgrades under load, removes it.
+//!
+//! One story, since each part goes on from the one before. It follows docs/install.md to the letter; what is proved is between its steps. The controller
+//! runs as two pods, with exactly the rights that the chart gives. Runs inside the bed's network, as the last test on that bed: it takes
+//! the bed's own installation away.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by failing")]
+#![allow(clippy::print_stderr, reason = "figures are for whoever runs it")]
+
+#[path = "install/page.rs"]
+mod page;
+#[path = "install/process.rs"]
+mod process;
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use bascule_tests::{Bed, bed, controller, load::Load};
+use page::Page;
+use tokio::time::Instant;
+
+const NAMESPACE: &str = "shop-staging";
+/// Requests per second: enough that a gap of some milliseconds is hit.
+const RATE: u32 = 200;
+/// For pods on a real node of a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The crash of a leader is over by then; the figure is printed, the bound is for a machine that does other things as well.
+const TAKEN_OVER: Duration = Duration::from_secs(10);
+
+fn kubectl(bed: &Bed, words: &str) -> String {
+    let words: Vec<_> = words.split(' ').collect();
+    let (well, text) = bed.kubectl(&words, None);
+    assert!(well, "kubectl {}: {text}", words.join(" "));
+    text.trim().to_owned()
+}
+
+async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// As if nobody had ever installed anything here.
+fn empty(bed: &Bed) {
+    let _ = bed.kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"], None);
+    let helm = std::process::Command::new("helm")
+        .args(["uninstall", "bascule", "--namespace", "bascule-system", "--ignore-not-found", "--wait"])
+        .output()
+        .unwrap();
+    assert!(helm.status.success(), "{}", String::from_utf8_lossy(&helm.stderr));
+    let crds = ["releases", "operations", "environments"].map(|kind| format!("{kind}.bascule.dev"));
+    let (well, text) = bed.kubectl(&["delete", "crd", "--ignore-not-found", &crds[0], &crds[1], &crds[2]], None);
+    assert!(well, "{text}");
+}
+
+/// What is special about this cluster: its registry and its AWS are on the node's address, seen from a pod.
+fn values(bed: &Bed) -> String {
+    let (registry, in_pods) = (bed.variable("BASCULE_REGISTRY"), bed.variable("BASCULE_REGISTRY_IN_PODS"));
+    format!(
+        "registry:\n  reachedAt: [\"{registry}={in_pods}\"]\naws: {{region: us-east-1}}\ncontroller:\n  extraEnv:\n  \
+         - {{name: AWS_ENDPOINT_URL, value: \"{}\"}}\n  - {{name: AWS_ACCESS_KEY_ID, value: test}}\n  \
+         - {{name: AWS_SECRET_ACCESS_KEY, value: test}}\n",
+        bed.variable("BASCULE_AWS_IN_PODS")
+    )
+}
+
+fn leader(bed: &Bed) -> String {
+    kubectl(bed, "-n bascule-system get lease bascule-controller -o jsonpath={.spec.holderIdentity}")
+}
+
+/// What must not change when nothing is asked for: everything of the app that somebody could have written.
+fn versions(bed: &Bed) -> String {
+    let kinds = "releases,services,deployments,replicasets,controllerrevisions,jobs,operations";
+    let shown = "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion";
+    kubectl(bed, &format!("-n {NAMESPACE} get {kinds} -o {shown} --no-headers"))
+}
+
+fn app(bed: &Bed) -> SocketAddr {
+    format!("{}:80", kubectl(bed, &format!("-n {NAMESPACE} get service web -o jsonpath={{.spec.clusterIP}}"))).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_followed_to_the_letter() {
+    let bed = Bed::named("e2e-real");
+    let page = Page::open(&bed);
+    empty(&bed);
+
+    // The version before this one, by its own chart: what an upgrade begins with.
+    page.chart(&bed::root().join("target/previous/source/charts"));
+    page.write("values.yaml", &values(&bed));
+    page.follow("1. The image", Some(&controller::previous()));
+    let printed = page.follow("3. The chart", None);
+    assert!(printed.contains("bascule-controller"), "{printed}");
+    until("two replicas, one of them leads", || {
+        let ready = kubectl(&bed, "-n bascule-system get deployment bascule-controller -o jsonpath={.status.readyReplicas}");
+        (ready == "2" && !leader(&bed).is_empty()).then_some(())
+    })
+    .await;
+
+    page.follow("4. An Environment", None);
+    let printed = page.follow("5. An app", None);
+    assert!(printed.lines().any(|line| line.starts_with("web") && line.contains("True") && line.contains("v1")), "{printed}");
+
+    let load = Load::start(app(&bed), "/", 8, RATE);
+    let printed = page.follow("6. A version that is bad", None);
+    assert!(printed.lines().any(|line| line.contains("v1") && line.contains("was rejected")), "{printed}");
+    let tally = load.take();
+    eprintln!("a bad version: {} requests, {} lost, {:?}", tally.sent, tally.failed, tally.by_version);
+    assert!(tally.failed == 0 && !tally.by_version.contains_key("broken"), "{:?} {:?}", tally.failures, tally.by_version);
+
+    upgrade(&bed, &page, &load).await;
+    kill_the_leader(&bed).await;
+
+    page.follow("9. Remove", None);
+    until("its pods are gone", || kubectl(&bed, "-n bascule-system get pods -o name").is_empty().then_some(())).await;
+    let _ = load.take();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let tally = load.stop().await;
+    eprintln!("without a controller: {} requests, {} lost, {:?}", tally.sent, tally.failed, tally.by_version);
+    assert!(tally.failed == 0 && tally.sent > 300, "{} {:?}", tally.sent, tally.failures);
+    kubectl(&bed, &format!("-n {NAMESPACE} get release web"));
+}
+
+/// Under load, from the version before this one: nothing is written about what is settled, and nobody notices.
+async fn upgrade(bed: &Bed, page: &Page, load: &Load) {
+    until("the old version is ended", || {
+        let replicas = kubectl(bed, &format!("-n {NAMESPACE} get deployments -o jsonpath={{.items[*].status.replicas}}"));
+        (replicas.split(' ').filter(|count| !count.is_empty()).count() == 1).then_some(())
+    })
+    .await;
+    let (before, _) = (versions(bed), load.take());
+    page.chart(&bed::root().join("charts"));
+    image(&controller::binary());
+    page.follow("8. Upgrade", None);
+    until("the new version leads", || (!leader(bed).is_empty()).then_some(())).await;
+    let running = kubectl(bed, "-n bascule-system get pods -o jsonpath={.items[*].spec.containers[0].image}");
+    assert!(running.split(' ').all(|image| image.ends_with(":0.2.0")), "{running}");
+    // Whatever it would have written at its start.
+    until("it has decided about the Release", || {
+        let log = kubectl(bed, "-n bascule-system logs --tail=-1 -l app.kubernetes.io/name=bascule --prefix");
+        log.contains("\"leads\"").then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(versions(bed), before, "an upgrade writes nothing about what is settled");
+    let tally = load.take();
+    eprintln!("an upgrade: {} requests, {} lost", tally.sent, tally.failed);
+    assert_eq!(tally.failed, 0, "{:?}", tally.failures);
+}
+
+/// Packs this tree's program; what section 8 pushes.
+fn image(program: &Path) {
+    let output = std::process::Command::new(bed::root().join("hack/image")).arg("--binary").arg(program).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// By its pid on the node, as the kernel does it. The other one acts on what is asked for right then.
+async fn kill_the_leader(bed: &Bed) {
+    let holder = leader(bed);
+    let pod = holder.split('_').next().unwrap().to_owned();
+    let before = kubectl(bed, &format!("-n {NAMESPACE} get release web -o jsonpath={{.status.observedGeneration}}"));
+    process::kill(&pod);
+    let began = Instant::now();
+    kubectl(bed, &format!("-n {NAMESPACE} patch release web --type=merge -p {{\"spec\":{{\"suspend\":true}}}}"));
+    until("another one has acted", || {
+        let now = kubectl(bed, &format!("-n {NAMESPACE} get release web -o jsonpath={{.status.observedGeneration}}"));
+        (now != before).then_some(())
+    })
+    .await;
+    let took = began.elapsed();
+    eprintln!("a killed leader: another one acted after {} ms", took.as_millis());
+    assert_ne!(leader(bed), holder);
+    assert!(took < TAKEN_OVER, "{took:?}");
+    kubectl(bed, &format!("-n {NAMESPACE} patch release web --type=merge -p {{\"spec\":{{\"suspend\":false}}}}"));
+}
