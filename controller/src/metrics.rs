@@ -213,6 +213,11 @@ impl Metrics {
         }
     }
 
+    /// It is on its way; somebody else may have begun it.
+    pub(crate) fn is_on_its_way(&self, key: &Key, environment: &str) {
+        self.deploys.begins(key, environment);
+    }
+
     /// There is no such Release any more.
     pub(crate) fn forget(&self, key: &Key) {
         self.deploys.forget(key);

@@ -11,23 +11,31 @@ use crate::{
 const AT_ONCE: usize = 256;
 
 pub(crate) fn text(shell: &Shell) -> String {
-    let mut text = shell.metrics.text(&shell.queue.figures(), shell.sources.oldest_answer());
     // A standby knows as much, and two who say the same would double every sum.
-    if shell.leadership.leads_now() {
-        let mut fleet = Fleet::new(shell.metrics_per_release);
-        let keys = shell.cache().keys();
-        for keys in keys.chunks(AT_ONCE) {
-            let cache = shell.cache();
-            for key in keys {
-                let Some(release) = cache.releases.get(&key.namespace, &key.name) else { continue };
-                let labels = Labels { key, environment: cache.environment_of(&key.namespace) };
-                fleet.add(&labels, &release.standing, cache.failing_since(key));
-            }
-        }
+    let fleet = shell.leadership.leads_now().then(|| fleet(shell));
+    let mut text = shell.metrics.text(&shell.queue.figures(), shell.sources.oldest_answer());
+    if let Some(fleet) = fleet {
         fleet.write(&mut text);
         if shell.metrics_per_release {
             shell.metrics.outcomes(&mut text);
         }
     }
     text
+}
+
+fn fleet(shell: &Shell) -> Fleet {
+    let mut fleet = Fleet::new(shell.metrics_per_release);
+    let keys = shell.cache().keys();
+    for keys in keys.chunks(AT_ONCE) {
+        let cache = shell.cache();
+        for key in keys {
+            let Some(release) = cache.releases.get(&key.namespace, &key.name) else { continue };
+            let labels = Labels { key, environment: cache.environment_of(&key.namespace) };
+            fleet.add(&labels, &release.standing, cache.failing_since(key));
+            if release.standing.has_candidate {
+                shell.metrics.is_on_its_way(key, labels.environment);
+            }
+        }
+    }
+    fleet
 }

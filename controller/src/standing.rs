@@ -96,7 +96,7 @@ const SHOWN: [ConditionType; 4] =
 
 impl Standing {
     pub(crate) fn of(spec: &ReleaseSpec, status: &ReleaseStatus) -> Self {
-        let state = state(status);
+        let state = state(spec, status);
         let shown = status.conditions.iter().filter(|condition| SHOWN.contains(&condition.kind));
         let newest = status.rejected.iter().max_by_key(|rejection| rejection.at);
         Self {
@@ -123,7 +123,7 @@ impl Standing {
     }
 }
 
-fn state(status: &ReleaseStatus) -> State {
+fn state(spec: &ReleaseSpec, status: &ReleaseStatus) -> State {
     let is = |kind, value| status.condition(kind).filter(|it| it.status == value).map(|it| it.reason.as_str());
     let Some(ready) = status.condition(ConditionType::Ready) else { return State::New };
     if ready.status == ConditionStatus::True {
@@ -132,7 +132,10 @@ fn state(status: &ReleaseStatus) -> State {
     if ["Suspended", "Held"].contains(&ready.reason.as_str()) {
         return State::Paused;
     }
+    // Who holds it knows that it has failed, and is at it.
+    let is_held = spec.suspend || status.hold.as_ref().is_some_and(|hold| hold.revision.is_none());
     match (is(ConditionType::Stalled, ConditionStatus::True), &status.candidate) {
+        (Some(_), None) if is_held => State::Paused,
         (Some("Rejected"), _) => State::Rejected,
         (Some("RolledBack"), _) => State::RolledBack,
         (Some(_), _) => State::Stalled,
@@ -240,6 +243,14 @@ mod tests {
             let conditions = [condition("Ready", "False", reason), condition("Stalled", "True", reason)];
             assert_eq!(standing(&json!({}), &json!({"conditions": conditions})).state, state);
         }
+    }
+
+    #[test]
+    fn one_that_failed_and_is_held_by_a_person_is_paused() {
+        let conditions = [condition("Ready", "False", "Rejected"), condition("Stalled", "True", "Rejected")];
+        let hold = json!({"at": "2026-01-05T10:00:00Z", "by": "ada"});
+        assert_eq!(standing(&json!({}), &json!({"conditions": conditions, "hold": hold})).state, State::Paused);
+        assert_eq!(standing(&json!({"suspend": true}), &json!({"conditions": conditions})).state, State::Paused);
     }
 
     #[test]

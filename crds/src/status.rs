@@ -52,8 +52,10 @@ impl fmt::Display for Track {
     }
 }
 
+// Shown until the controller has written: kstatus takes an object without any status for one that is done.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct ReleaseStatus {
     /// The generation of the spec that all of this is about.
     pub observed_generation: i64,

@@ -76,8 +76,7 @@ impl Deploys {
 
     pub(super) fn told(&self, key: &Key, environment: &str, happening: &Happening) {
         match happening {
-            // From here on all ends are shown as 0, so that the first of each is an increase.
-            Happening::Began => self.end(key, environment, None),
+            Happening::Began => self.begins(key, environment),
             Happening::Passed { step, took } => {
                 self.steps.with_label_values(&[environment, step.as_str()]).observe(secs(*took));
             }
@@ -98,6 +97,15 @@ impl Deploys {
                 self.releases.with_label_values(&[environment, outcome.as_str()]).observe(took);
                 self.end(key, environment, Some(*outcome));
             }
+        }
+    }
+
+    /// From here on everything that may come of it is shown as 0, so that the first of each is an increase.
+    pub(super) fn begins(&self, key: &Key, environment: &str) {
+        self.end(key, environment, None);
+        let _ = self.leads.with_label_values(&[key.namespace.as_str(), environment]);
+        for how in ["automatic", "person"] {
+            let _ = self.restores.with_label_values(&[key.namespace.as_str(), environment, how]);
         }
     }
 

@@ -27,6 +27,7 @@ impl Meters {
         self.requests.with_label_values(&[verb, code]).inc();
     }
 
+    #[cfg(feature = "aws")]
     pub(crate) fn called(&self, service: &str, operation: &str, outcome: &str) {
         self.aws.with_label_values(&[service, operation, outcome]).inc();
     }

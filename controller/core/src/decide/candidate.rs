@@ -211,6 +211,11 @@ impl Decision<'_> {
                 }
             }
             Readiness::Ready if !services.are_complete() => {}
+            // It will make way as soon as the other one can start: until then nobody gets what nobody wants any more.
+            Readiness::Ready if self.is_outdated(candidate) => {
+                self.steer(&services.seen, &home, Move::Heal, "healed");
+                self.progress(Stage::Verifying, "another version is wanted by now".to_owned());
+            }
             Readiness::Ready if gated != Gated::Passed => {
                 self.steer(&services.seen, &home, Move::Heal, "healed");
                 let why = if let Gated::NotYet(why) = gated { why } else { String::new() };
@@ -380,16 +385,11 @@ impl Decision<'_> {
             None => {}
         }
         let Ok(wanted) = self.wanted.clone() else { return false };
-        if wanted.revision.as_str() == candidate.revision || self.paused().is_some() {
+        if !self.is_outdated(candidate) || self.paused().is_some() {
             return false;
         }
         let unwanted = self.stored.active.as_ref().is_some_and(|active| active.revision == wanted.revision.as_str())
             || self.next.rejection(wanted.revision.as_str()).is_some();
-        // A candidate whose template is no longer in the spec cannot be started, only continued.
-        let waits = self.observed.release.spec.strategy.on_supersede == OnSupersede::Wait && self.all_started(candidate);
-        if waits {
-            return false;
-        }
         if unwanted {
             self.next.candidate = None;
             self.must_record = true;
@@ -400,6 +400,12 @@ impl Decision<'_> {
         let message = format!("{} ({}) makes way for {}", candidate.version, candidate.revision, wanted.version);
         self.record_notes.insert(0, note(NoteKind::Superseded, message));
         true
+    }
+
+    /// Something else is wanted, and does not wait for it.
+    fn is_outdated(&self, candidate: &Candidate) -> bool {
+        let waits = self.observed.release.spec.strategy.on_supersede == OnSupersede::Wait && self.all_started(candidate);
+        !waits && self.wanted.as_ref().is_ok_and(|wanted| wanted.revision.as_str() != candidate.revision)
     }
 
     /// Held while what cannot run twice has ended for it: users do not wait for a person. It starts anew when the hold is over.

@@ -3,6 +3,7 @@
 use bascule_core::{
     ServiceForm,
     gate::{Ask, Target, Verdict},
+    story::{Happening, Outcome},
 };
 use bascule_crds::{GateState, RejectReason, Step as Stage, Track};
 use serde_json::{Value, json};
@@ -242,4 +243,30 @@ fn after_the_switch_the_pods_behind_a_headless_service_are_asked() {
     let plan = world.plan();
     let Ask::Http(ask) = &plan.probes[0].ask else { panic!("{plan:?}") };
     assert!(matches!(&ask.to, Target::Pods { labels, .. } if labels["bascule.dev/track"] == "green"), "{ask:?}");
+}
+
+#[test]
+fn a_version_that_nobody_wants_any_more_gets_no_traffic_while_the_next_one_is_looked_into() {
+    let mut world = settled("v1");
+    world.add_service("api");
+    world.apply_spec(gated("v2", &[http("smoke")], &[]));
+    says(&mut world, "smoke", unknown("not yet"));
+    world.pass(10);
+    assert_eq!(world.candidate(), Some(("v2", Stage::Verifying)));
+    // One edit: another version, no gate, and a Service more, which must be looked at before that version can start.
+    let mut next = gated("v3", &[], &[]);
+    next.services.push(bascule_crds::ServiceReference { name: "api".into() });
+    world.told.clear();
+    world.apply_spec(next);
+    world.pass(120);
+    assert_eq!(world.active(), Some(("v3", Track::Green)));
+    let endings: Vec<_> = world
+        .told
+        .iter()
+        .filter_map(|it| match it {
+            Happening::Ended(ending) => Some((ending.candidate.version.as_str(), ending.outcome)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(endings, [("v2", Outcome::Superseded), ("v3", Outcome::Settled)]);
 }

@@ -51,9 +51,21 @@ pub struct Store {
     compacted: u64,
     uids: u64,
     names: u64,
+    /// uids of what was stored without the status that its schema gives to a reader.
+    bare: BTreeSet<String>,
 }
 
 impl Store {
+    /// It was stored without the status that its schema gives to a reader.
+    pub fn is_bare(&mut self, uid: String) {
+        self.bare.insert(uid);
+    }
+
+    /// Whether it was, until now.
+    pub fn clothes(&mut self, uid: &str, dry_run: bool) -> bool {
+        if dry_run { self.bare.contains(uid) } else { self.bare.remove(uid) }
+    }
+
     pub fn version(&self) -> u64 {
         self.version
     }

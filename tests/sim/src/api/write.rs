@@ -93,9 +93,8 @@ impl Api {
         if let Some(fields) = object.as_object_mut().filter(|_| kind.status) {
             fields.remove("status");
         }
-        if !kind.custom {
-            shape::settle(kind, &mut object);
-        }
+        // Again: what was taken away may have a default, as the status of a Release has.
+        shape::settle(kind, &mut object);
         self.mutate(kind, &mut object);
         self.allocate(kind, &mut object, None);
         managers.write(&mut object);
@@ -103,7 +102,12 @@ impl Api {
         if self.store.get(&at.key()).is_some() {
             return Err(error::exists(at, text(&object, "name")));
         }
-        Ok(self.store_it(call, at, object, 201))
+        let (bare, uid) = (kind.custom && object.get("status").is_some(), text(&object, "uid").to_owned());
+        let reply = self.store_it(call, at, object, 201);
+        if bare && !call.dry_run() {
+            self.store.is_bare(uid);
+        }
+        Ok(reply)
     }
 
     pub(super) fn replace(&mut self, call: &Call, body: Option<Value>) -> Result<Reply, Refused> {
@@ -244,7 +248,9 @@ impl Api {
             managers.write(&mut object);
         }
         self.validate(call, &object, Some(live))?;
-        if object == **live {
+        // A default that only the reader sees is stored by the next write, whatever that is for.
+        let was_bare = self.store.clothes(text(live, "uid"), call.dry_run());
+        if object == **live && !was_bare {
             return Ok(Reply::ok(object));
         }
         if is_deleting(&object) && !is_held(&object) && !call.dry_run() {
