@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bascule.dev/bed/internal/oci"
 )
 
-func makeImage(t *testing.T, env ...string) *image {
+func makeImage(t *testing.T, env ...string) *oci.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app")
 	write(t, path, "a static binary")
@@ -52,10 +54,10 @@ func decode(t *testing.T, text []byte, into any) {
 }
 
 func TestTheSameBinaryMakesTheSameImage(t *testing.T) {
-	if one, two := makeImage(t, "VERSION=v1"), makeImage(t, "VERSION=v1"); one.manifestDescribe.Digest != two.manifestDescribe.Digest {
+	if one, two := makeImage(t, "VERSION=v1"), makeImage(t, "VERSION=v1"); one.Descriptor.Digest != two.Descriptor.Digest {
 		t.Error("two digests of one image")
 	}
-	if one, two := makeImage(t, "VERSION=v1"), makeImage(t, "VERSION=v2"); one.manifestDescribe.Digest == two.manifestDescribe.Digest {
+	if one, two := makeImage(t, "VERSION=v1"), makeImage(t, "VERSION=v2"); one.Descriptor.Digest == two.Descriptor.Digest {
 		t.Error("one digest of two images")
 	}
 }
@@ -67,22 +69,22 @@ func TestEveryDigestInAnArchiveLeadsToItsBlob(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := files(t, &packed)
-	blob := func(d descriptor) []byte {
+	blob := func(d oci.Descriptor) []byte {
 		content := found["blobs/sha256/"+strings.TrimPrefix(d.Digest, "sha256:")]
-		if digest(content) != d.Digest || len(content) != d.Size {
-			t.Errorf("%s leads to %d bytes of %s", d.Digest, len(content), digest(content))
+		if oci.Digest(content) != d.Digest || len(content) != d.Size {
+			t.Errorf("%s leads to %d bytes of %s", d.Digest, len(content), oci.Digest(content))
 		}
 		return content
 	}
-	var index struct{ Manifests []descriptor }
+	var index struct{ Manifests []oci.Descriptor }
 	decode(t, found["index.json"], &index)
 	if len(index.Manifests) != 2 || index.Manifests[1].Annotations["io.containerd.image.name"] != "r/app:v2" {
 		t.Fatalf("got %+v", index)
 	}
 	for _, entry := range index.Manifests {
 		var manifest struct {
-			Config descriptor
-			Layers []descriptor
+			Config oci.Descriptor
+			Layers []oci.Descriptor
 		}
 		decode(t, blob(entry), &manifest)
 		var config struct {
@@ -99,7 +101,7 @@ func TestEveryDigestInAnArchiveLeadsToItsBlob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if digest(content) != config.Rootfs.DiffIDs[0] {
+		if oci.Digest(content) != config.Rootfs.DiffIDs[0] {
 			t.Error("the layer is not what the config says")
 		}
 		if got := files(t, bytes.NewReader(content)); string(got["app"]) != "a static binary" {
