@@ -29,7 +29,7 @@ const help = `A real Kubernetes on this machine, for tests and for trying things
       --node fake|real     fake: kwok plays the nodes (default); real: containers, needs root on Linux
       --audit              keep an audit log, the meter of requests
       --aws                AWS too: Parameter Store and more, played by moto; needs Python
-      --prometheus         Prometheus too, which looks at pods that ask for it; needs Debian's apt-get
+      --prometheus         Prometheus too, which looks at pods that ask for it, and an Alertmanager; needs Debian's apt-get
       --context NAME       no bed of our own, but this cluster of your kubeconfig
   hack/testbed exec -- CMD run a command against it (inside its network, if it is real)
   hack/testbed env         the same as shell exports
@@ -45,6 +45,7 @@ const help = `A real Kubernetes on this machine, for tests and for trying things
   hack/testbed logs PART   the log of a part; -f follows it
   hack/testbed down        take it down; nothing is left
   hack/testbed build       build everything, start nothing (about 8 minutes the first time)
+  hack/testbed tool NAME   where promtool or amtool is, unpacked when it is not there; needs no bed
 
 Every command takes --name NAME (default: default); beds of different names run side by side.
 KUBEBUILDER_ASSETS, if set, names a folder with etcd, kube-apiserver and kubectl to use instead of ours.
@@ -69,6 +70,8 @@ func run(ctx context.Context, args []string) error {
 			return errors.New("forward NETNS PORT…")
 		}
 		return forward(ctx, args[0], args[1:])
+	case "tool":
+		return printTool(ctx, args)
 	case "controller":
 		if len(args) == 0 {
 			return errors.New("controller start|stop|restart|logs")

@@ -12,6 +12,7 @@
 //	chart.go          the chart, by helm            existing.go       somebody else's cluster
 //	controller.go     the controller of this tree   audit.go          the meter
 //	aws.go            AWS on loopback               prometheus.go, targets.go  Prometheus
+//	unpacked.go       packages, not installed       alertmanager.go   whom Prometheus tells
 //	cgroups.go, sweep.go  what a killed run leaves  kernel.go         what a kubelet changes
 //	progress.go       what is said meanwhile
 //

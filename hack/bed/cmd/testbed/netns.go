@@ -31,7 +31,7 @@ const (
 const netnsFolder = "/var/run/netns"
 
 // forwarded are the ports that mean the same inside and outside of the namespace.
-var forwarded = []string{"kube-apiserver", "registry", "registry-auth", "aws", "aws-strict", "prometheus", "controller"}
+var forwarded = []string{"kube-apiserver", "registry", "registry-auth", "aws", "aws-strict", "prometheus", "alertmanager", "controller"}
 
 // ownName is short and differs between beds and between checkouts: it names the namespace, the cgroup, the CNI network.
 func (b *bed) ownName() string {

@@ -151,7 +151,7 @@ func (b *bed) writeRecord(r record) error {
 
 // startOrder is the order in which parts lean on each other. They are shown in it, and stopped in reverse.
 var startOrder = []string{"forward", "etcd", "kube-apiserver", "registry", "registry-auth", "aws", "aws-strict", "prometheus-targets",
-	"prometheus", "kube-controller-manager", "kube-scheduler", "kwok", "containerd", "kubelet", "kube-proxy", "controller"}
+	"alertmanager", "prometheus", "kube-controller-manager", "kube-scheduler", "kwok", "containerd", "kubelet", "kube-proxy", "controller"}
 
 // records are the parts that were started, in their order, running or not.
 func (b *bed) records() []record {

@@ -1,107 +1,21 @@
 // Prometheus, for gates that ask it: a real one, which looks at pods every second (targets.go).
 //
-// Comes in: Debian's package, a control plane. Goes out: a part that answers the Prometheus API, and the variable by which it
-// is found. The package is unpacked into the cache and never installed, so no service of it starts.
+// Comes in: Debian's package, a control plane; files with rules and targets, which tests write. Goes out: a part that answers the
+// Prometheus API and tells the bed's Alertmanager, and the variables by which all of it is found.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // What the package holds and a bed uses: the server, and a command to ask it.
-var prometheusPrograms = []string{"prometheus", "promtool"}
+var prometheusPackage = unpacked{name: "prometheus", folder: "prometheus", programs: []string{"prometheus", "promtool"}}
 
-// prometheusTools is the folder of its programs. A version that is in the cache stays: one that changes over night breaks tests.
-func prometheusTools(ctx context.Context) (string, error) {
-	cache, err := cacheFolder()
-	if err != nil {
-		return "", err
-	}
-	release, err := lockFile(ctx, filepath.Join(cache, ".prometheus.lock"))
-	if err != nil {
-		return "", err
-	}
-	defer release()
-	if folder := unpackedPrometheus(cache); folder != "" {
-		return folder, nil
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		program, err := findProgram("prometheus")
-		if err != nil {
-			return "", errors.New("--prometheus needs apt-get (Debian), or a prometheus that is installed")
-		}
-		return filepath.Dir(program), nil
-	}
-	err = step("unpack prometheus", nil, func() error { return unpackPrometheus(ctx, cache) })
-	if err != nil {
-		return "", fmt.Errorf("--prometheus: %w", err)
-	}
-	return unpackedPrometheus(cache), nil
-}
-
-func unpackedPrometheus(cache string) string {
-	folders, _ := filepath.Glob(filepath.Join(cache, "prometheus-*", "usr", "bin"))
-	i := slices.IndexFunc(folders, func(folder string) bool {
-		return !slices.ContainsFunc(prometheusPrograms, func(name string) bool { return !executable(filepath.Join(folder, name)) })
-	})
-	if i < 0 {
-		return ""
-	}
-	return folders[i]
-}
-
-func unpackPrometheus(ctx context.Context, cache string) error {
-	fresh := filepath.Join(cache, ".prometheus.new")
-	if err := os.RemoveAll(fresh); err != nil {
-		return err
-	}
-	defer os.RemoveAll(fresh)
-	if err := os.MkdirAll(fresh, 0o755); err != nil {
-		return err
-	}
-	if err := aptDownload(ctx, "prometheus", fresh); err != nil {
-		return err
-	}
-	files, _ := filepath.Glob(filepath.Join(fresh, "prometheus_*.deb"))
-	if len(files) != 1 {
-		return fmt.Errorf("apt-get download prometheus: one package was expected, not %d", len(files))
-	}
-	version, err := packageVersion(files[0])
-	if err != nil {
-		return err
-	}
-	if err := runQuietly(ctx, "dpkg", "-x", files[0], filepath.Join(fresh, "root")); err != nil {
-		return err
-	}
-	home := filepath.Join(cache, "prometheus-"+version)
-	if err := os.RemoveAll(home); err != nil {
-		return err
-	}
-	// The last step, so that half a package is never taken for a whole one.
-	if err := os.Rename(filepath.Join(fresh, "root"), home); err != nil {
-		return err
-	}
-	if unpackedPrometheus(cache) == "" {
-		return fmt.Errorf("prometheus %s: unpacked, but without %s", version, strings.Join(prometheusPrograms, " and "))
-	}
-	return nil
-}
-
-// packageVersion reads NAME_VERSION_ARCHITECTURE.deb.
-func packageVersion(path string) (string, error) {
-	words := strings.Split(filepath.Base(path), "_")
-	if len(words) != 3 {
-		return "", fmt.Errorf("%s is no name of a Debian package", filepath.Base(path))
-	}
-	return words[1], nil
-}
+// prometheusTools is the folder of its programs.
+func prometheusTools(ctx context.Context) (string, error) { return prometheusPackage.tools(ctx) }
 
 func (b *bed) startPrometheus(ctx context.Context) error {
 	folder, err := prometheusTools(ctx)
@@ -121,7 +35,12 @@ func (b *bed) startPrometheus(ctx context.Context) error {
 		}
 		pods = "http://" + b.address("prometheus-targets")
 	}
-	if err := replaceFile(b.path("prometheus.yaml"), []byte(prometheusConfig(pods)), 0o644); err != nil {
+	for _, folder := range []string{b.rulesFolder(), b.scrapeFolder()} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := replaceFile(b.path("prometheus.yaml"), []byte(b.prometheusConfig(pods)), 0o644); err != nil {
 		return err
 	}
 	return b.startPart(ctx, part{
@@ -130,16 +49,29 @@ func (b *bed) startPrometheus(ctx context.Context) error {
 			"--storage.tsdb.path="+b.path("prometheus"), "--storage.tsdb.retention.time=1h",
 			"--web.listen-address="+b.address("prometheus"), "--web.enable-lifecycle", "--log.level=warn",
 			// It hears of new pods every 5 s, whatever is said here; without this another 5 s would come on top.
-			"--scrape.discovery-reload-interval=100ms"),
+			"--scrape.discovery-reload-interval=100ms",
+			// In its first seconds it does not know Alertmanager yet, and drops what it has to say; a minute later it would say it again.
+			"--rules.alert.resend-delay=1s"),
 		port: b.state.Ports["prometheus"], healthy: b.answers200("http://" + b.address("prometheus") + "/-/ready"), within: healthyWithin,
 	})
 }
 
-// prometheusConfig looks at whatever pods targets names; without it at nothing.
-func prometheusConfig(targets string) string {
-	text := "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n"
+// Where tests put rules (then they POST /-/reload) and targets (which are seen by themselves).
+func (b *bed) rulesFolder() string  { return b.path("rules") }
+func (b *bed) scrapeFolder() string { return b.path("scrape") }
+
+// prometheusConfig looks at whatever the files of tests name, and at whatever pods targets names.
+func (b *bed) prometheusConfig(targets string) string {
+	text := "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n" +
+		fmt.Sprintf("rule_files: [%q]\n", filepath.Join(b.rulesFolder(), "*.yaml"))
+	if b.hasAlertmanager() {
+		text += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", b.address("alertmanager"))
+	}
+	// honor_labels: the namespace that a series of the controller names is a Release's, and not that of its pod.
+	text += fmt.Sprintf("scrape_configs:\n- {job_name: files, honor_labels: true, file_sd_configs: [{files: [%q], refresh_interval: 1s}]}\n",
+		filepath.Join(b.scrapeFolder(), "*.json"))
 	if targets != "" {
-		text += fmt.Sprintf("scrape_configs:\n- {job_name: pods, http_sd_configs: [{url: %q, refresh_interval: 1s}]}\n", targets)
+		text += fmt.Sprintf("- {job_name: pods, http_sd_configs: [{url: %q, refresh_interval: 1s}]}\n", targets)
 	}
 	return text
 }
@@ -149,5 +81,10 @@ func (b *bed) prometheusEnvironment() [][2]string {
 	if !b.state.Prometheus {
 		return nil
 	}
-	return [][2]string{{"BASCULE_PROMETHEUS", "http://" + b.address("prometheus")}}
+	vars := [][2]string{{"BASCULE_PROMETHEUS", "http://" + b.address("prometheus")}}
+	if b.hasAlertmanager() {
+		vars = append(vars, [2]string{"BASCULE_ALERTMANAGER", "http://" + b.address("alertmanager")},
+			[2]string{"BASCULE_PROMETHEUS_RULES", b.rulesFolder()}, [2]string{"BASCULE_PROMETHEUS_TARGETS", b.scrapeFolder()})
+	}
+	return vars
 }

@@ -65,8 +65,10 @@ func (b *bed) up(ctx context.Context, want wish) error {
 		}
 	}
 	if want.prometheus = want.prometheus || b.state.Prometheus; want.prometheus {
-		if _, err := prometheusTools(ctx); err != nil {
-			return err
+		for _, each := range unpackedPackages {
+			if _, err := each.tools(ctx); err != nil {
+				return fmt.Errorf("--prometheus: %w", err)
+			}
 		}
 	}
 	if b.state.Ready && ill == nil {
@@ -131,11 +133,12 @@ func (b *bed) refresh(ctx context.Context, t tools, want wish, began time.Time) 
 		}
 	}
 	if want.prometheus && !b.state.Prometheus {
-		if b.state.Ports["prometheus"] == 0 {
-			return fmt.Errorf("bed %q was made before there was --prometheus; take it down first: %s", b.name, b.command("down"))
+		if b.state.Ports["prometheus"] == 0 || b.state.Ports["alertmanager"] == 0 {
+			return fmt.Errorf("bed %q was made before --prometheus was what it is; take it down first: %s", b.name, b.command("down"))
 		}
 		b.state.Prometheus = true
-		if err := step("Prometheus", nil, func() error { return b.startPrometheus(ctx) }); err != nil {
+		err := step("Prometheus", nil, func() error { return together(ctx, b.startAlertmanager, b.startPrometheus) })
+		if err != nil {
 			return err
 		}
 	}
@@ -228,7 +231,7 @@ func (b *bed) startRest(ctx context.Context, t tools) error {
 		work = append(work, b.startAWS)
 	}
 	if b.state.Prometheus {
-		work = append(work, b.startPrometheus)
+		work = append(work, b.startAlertmanager, b.startPrometheus)
 	}
 	if b.state.Node == real {
 		work = append(work, func(ctx context.Context) error { return b.startRealNode(ctx, t) })
@@ -329,6 +332,8 @@ func (b *bed) mustHave(part string) bool {
 		return b.state.AWS
 	case "prometheus":
 		return b.state.Prometheus
+	case "alertmanager":
+		return b.hasAlertmanager()
 	case "prometheus-targets":
 		return b.state.Prometheus && b.state.Node == real
 	case "forward", "containerd", "kubelet", "kube-proxy":
@@ -339,7 +344,7 @@ func (b *bed) mustHave(part string) bool {
 }
 
 var portNames = []string{"etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok",
-	"registry", "registry-auth", "aws", "aws-strict", "prometheus", "prometheus-targets", "controller"}
+	"registry", "registry-auth", "aws", "aws-strict", "prometheus", "prometheus-targets", "alertmanager", "controller"}
 
 // choosePorts takes free ports that no other bed of this checkout has been promised, and writes them down before the
 // next bed may choose. The starting point differs between checkouts, so that two of them rarely meet.
