@@ -11,12 +11,15 @@
 mod page;
 #[path = "install/process.rs"]
 mod process;
+#[path = "install/watch.rs"]
+mod watch;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use bascule_tests::{Bed, bed, controller, load::Load};
 use page::Page;
 use tokio::time::Instant;
+use watch::Watch;
 
 const NAMESPACE: &str = "shop-staging";
 /// Requests per second: enough that a gap of some milliseconds is hit.
@@ -52,6 +55,8 @@ fn empty(bed: &Bed) {
         .output()
         .unwrap();
     assert!(helm.status.success(), "{}", String::from_utf8_lossy(&helm.stderr));
+    // Of a run before this one; where there is none it says so, and that is well.
+    let _ = std::process::Command::new("aws").args(["ssm", "delete-parameter", "--name", "/shop/staging/web/image"]).output();
     let crds = ["releases", "operations", "environments"].map(|kind| format!("{kind}.bascule.dev"));
     let (well, text) = bed.kubectl(&["delete", "crd", "--ignore-not-found", &crds[0], &crds[1], &crds[2]], None);
     assert!(well, "{text}");
@@ -61,11 +66,17 @@ fn empty(bed: &Bed) {
 fn values(bed: &Bed) -> String {
     let (registry, in_pods) = (bed.variable("BASCULE_REGISTRY"), bed.variable("BASCULE_REGISTRY_IN_PODS"));
     format!(
-        "registry:\n  reachedAt: [\"{registry}={in_pods}\"]\naws: {{region: us-east-1}}\ncontroller:\n  extraEnv:\n  \
+        "registry:\n  reachedAt: [\"{registry}={in_pods}\"]\n  plainHttp: [\"{in_pods}\"]\naws: {{region: us-east-1}}\ncontroller:\n  extraEnv:\n  \
          - {{name: AWS_ENDPOINT_URL, value: \"{}\"}}\n  - {{name: AWS_ACCESS_KEY_ID, value: test}}\n  \
          - {{name: AWS_SECRET_ACCESS_KEY, value: test}}\n",
         bed.variable("BASCULE_AWS_IN_PODS")
     )
+}
+
+/// Of the controller's pods.
+fn addresses(bed: &Bed) -> Vec<String> {
+    let text = kubectl(bed, "-n bascule-system get pods -o jsonpath={.items[*].status.podIP}");
+    text.split(' ').map(ToOwned::to_owned).collect()
 }
 
 fn leader(bed: &Bed) -> String {
@@ -106,17 +117,31 @@ async fn the_page_is_followed_to_the_letter() {
     assert!(printed.lines().any(|line| line.starts_with("web") && line.contains("True") && line.contains("v1")), "{printed}");
 
     let load = Load::start(app(&bed), "/", 8, RATE);
-    let printed = page.follow("6. A version that is bad", None);
+    let watch = Watch::begin(&bed);
+    watch.look_at(&addresses(&bed));
+    let mut blocks = page.blocks("6. A version that is bad").into_iter();
+    let printed = page.run(&blocks.next().unwrap(), None);
     assert!(printed.lines().any(|line| line.contains("v1") && line.contains("was rejected")), "{printed}");
+    let began = Instant::now();
+    let alert = until("somebody is told of the bad version", || watch.fires("BasculeReleaseRejected")).await;
+    eprintln!("an alert: {} after {} s in Alertmanager", alert["labels"]["alertname"], began.elapsed().as_secs());
+    assert_eq!((alert["labels"]["namespace"].as_str(), alert["labels"]["release"].as_str()), (Some(NAMESPACE), Some("web")));
+    watch::has_a_runbook(&alert);
+    blocks.for_each(|block| drop(page.run(&block, None)));
+    until("and that it is over", || watch.fires("BasculeReleaseRejected").is_none().then_some(())).await;
     let tally = load.take();
     eprintln!("a bad version: {} requests, {} lost, {:?}", tally.sent, tally.failed, tally.by_version);
     assert!(tally.failed == 0 && !tally.by_version.contains_key("broken"), "{:?} {:?}", tally.failures, tally.by_version);
 
     upgrade(&bed, &page, &load).await;
     kill_the_leader(&bed).await;
+    watch.look_at(&addresses(&bed));
 
     page.follow("9. Remove", None);
     until("its pods are gone", || kubectl(&bed, "-n bascule-system get pods -o name").is_empty().then_some(())).await;
+    let alert = until("somebody is told that nobody controls", || watch.fires("BasculeControllerDown")).await;
+    watch::has_a_runbook(&alert);
+    watch.end(&bed);
     let _ = load.take();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let tally = load.stop().await;
@@ -127,18 +152,27 @@ async fn the_page_is_followed_to_the_letter() {
 
 /// Under load, from the version before this one: nothing is written about what is settled, and nobody notices.
 async fn upgrade(bed: &Bed, page: &Page, load: &Load) {
-    until("the old version is ended", || {
-        let replicas = kubectl(bed, &format!("-n {NAMESPACE} get deployments -o jsonpath={{.items[*].status.replicas}}"));
-        (replicas.split(' ').filter(|count| !count.is_empty()).count() == 1).then_some(())
+    // Kubernetes itself writes as long as a pod of the old version ends.
+    let mut seen = (versions(bed), Instant::now());
+    until("the old version has ended, and nobody writes", || {
+        let pods = kubectl(bed, &format!("-n {NAMESPACE} get pods -o name"));
+        let now = versions(bed);
+        if now != seen.0 {
+            seen = (now, Instant::now());
+        }
+        (pods.lines().count() == 2 && seen.1.elapsed() > Duration::from_secs(3)).then_some(())
     })
     .await;
     let (before, _) = (versions(bed), load.take());
     page.chart(&bed::root().join("charts"));
     image(&controller::binary());
     page.follow("8. Upgrade", None);
-    until("the new version leads", || (!leader(bed).is_empty()).then_some(())).await;
-    let running = kubectl(bed, "-n bascule-system get pods -o jsonpath={.items[*].spec.containers[0].image}");
-    assert!(running.split(' ').all(|image| image.ends_with(":0.2.0")), "{running}");
+    until("the new version leads, and no pod of the old one is left", || {
+        let running = kubectl(bed, "-n bascule-system get pods -o jsonpath={.items[*].spec.containers[0].image}");
+        let is_new = running.split(' ').all(|image| image.ends_with(":0.2.0"));
+        (is_new && !leader(bed).is_empty()).then_some(())
+    })
+    .await;
     // Whatever it would have written at its start.
     until("it has decided about the Release", || {
         let log = kubectl(bed, "-n bascule-system logs --tail=-1 -l app.kubernetes.io/name=bascule --prefix");
@@ -154,7 +188,7 @@ async fn upgrade(bed: &Bed, page: &Page, load: &Load) {
 
 /// Packs this tree's program; what section 8 pushes.
 fn image(program: &Path) {
-    let output = std::process::Command::new(bed::root().join("hack/image")).arg("--binary").arg(program).output().unwrap();
+    let output = std::process::Command::new(bed::root().join("hack/image")).args(page::of(program)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

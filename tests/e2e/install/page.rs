@@ -1,7 +1,7 @@
 //! docs/install.md, to be followed to the letter.
 //!
 //! In: the page. Out: its blocks of `sh`, run one after the other in a folder of their own. Two things are the reader's own business and come from the
-//! test: where the registry is, and which program `hack/image` packs (a release build takes ten minutes).
+//! test: where the registry is, and what `hack/image` packs (a release build takes ten minutes, and the bed's network has no Debian).
 
 use std::{
     fs,
@@ -20,6 +20,17 @@ pub struct Page {
     text: String,
     folder: PathBuf,
     registry: String,
+}
+
+/// How `hack/image` packs this program, in a network without Debian: from the packages of an image that was built outside.
+pub fn of(program: &Path) -> [String; 4] {
+    let packages = bed::root().join("target/image/packages").join(arch()).join("files");
+    assert!(packages.is_dir(), "build an image first: hack/image --binary {}", program.display());
+    ["--binary".into(), program.display().to_string(), "--packages".into(), packages.display().to_string()]
+}
+
+fn arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
 
 impl Page {
@@ -56,9 +67,10 @@ impl Page {
         blocks.iter().filter(|block| block.trim() != OWN_REGISTRY).map(|block| self.run(block, program)).collect()
     }
 
-    fn run(&self, block: &str, program: Option<&Path>) -> String {
+    /// One block of a section.
+    pub fn run(&self, block: &str, program: Option<&Path>) -> String {
         let line = |line: &str| match program {
-            Some(program) if line == "hack/image" => format!("hack/image --binary {}", program.display()),
+            Some(program) if line == "hack/image" => format!("hack/image {}", of(program).join(" ")),
             _ => line.to_owned(),
         };
         let script: String = block.lines().map(|text| line(text) + "\n").collect();
@@ -70,7 +82,7 @@ impl Page {
         printed
     }
 
-    fn blocks(&self, section: &str) -> Vec<String> {
+    pub fn blocks(&self, section: &str) -> Vec<String> {
         let mut parts = self.text.split("\n## ").skip(1);
         let body =
             parts.find(|part| part.starts_with(section)).unwrap_or_else(|| panic!("no section {section:?} in docs/install.md"));
