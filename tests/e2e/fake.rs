@@ -10,6 +10,7 @@ mod fake {
     mod operations;
     mod rules;
     mod services;
+    mod traces;
 
     /// The bed that `hack/test` brings up for these.
     pub(crate) fn bed() -> bascule_tests::Bed {

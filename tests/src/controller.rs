@@ -47,6 +47,7 @@ pub struct Controller {
     address: SocketAddr,
     log: PathBuf,
     binary: PathBuf,
+    variables: Vec<(String, String)>,
     process: Process,
 }
 
@@ -85,6 +86,7 @@ impl Controller {
             address,
             log: folder.join(format!("{}-{namespace}.log", bed.name)),
             binary: binary(),
+            variables: Vec::new(),
             process,
         };
         let _ = fs::remove_file(&controller.log);
@@ -101,6 +103,7 @@ impl Controller {
             // The only one for its namespace; a test about several says otherwise in its arguments.
             .env("BASCULE_LEADER_ELECT", "false")
             .env("KUBECONFIG", &self.kubeconfig)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log())
             .stderr(log())
@@ -141,11 +144,22 @@ impl Controller {
         self.run().await;
     }
 
+    /// The same with these variables.
+    pub async fn restart_with(&mut self, variables: &[(&str, &str)]) {
+        self.variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.restart().await;
+    }
+
     /// Another build in its place, after a clean end.
     pub async fn replace(&mut self, binary: PathBuf) {
         self.stop();
         self.binary = binary;
         self.run().await;
+    }
+
+    /// Where it answers HTTP, for whoever scrapes it.
+    pub fn address(&self) -> String {
+        self.address.to_string()
     }
 
     /// For whoever must see it end.
