@@ -11,7 +11,6 @@
 mod page;
 #[path = "install/process.rs"]
 mod process;
-#[path = "install/watch.rs"]
 mod watch;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -73,10 +72,10 @@ fn values(bed: &Bed) -> String {
     )
 }
 
-/// Of the controller's pods.
+/// Where the controller's pods are scraped.
 fn addresses(bed: &Bed) -> Vec<String> {
     let text = kubectl(bed, "-n bascule-system get pods -o jsonpath={.items[*].status.podIP}");
-    text.split(' ').map(ToOwned::to_owned).collect()
+    text.split(' ').map(|address| format!("{address}:8080")).collect()
 }
 
 fn leader(bed: &Bed) -> String {
@@ -117,18 +116,18 @@ async fn the_page_is_followed_to_the_letter() {
     assert!(printed.lines().any(|line| line.starts_with("web") && line.contains("True") && line.contains("v1")), "{printed}");
 
     let load = Load::start(app(&bed), "/", 8, RATE);
-    let watch = Watch::begin(&bed);
+    let watch = Watch::begin(&bed, &[]);
     watch.look_at(&addresses(&bed));
     let mut blocks = page.blocks("6. A version that is bad").into_iter();
     let printed = page.run(&blocks.next().unwrap(), None);
     assert!(printed.lines().any(|line| line.contains("v1") && line.contains("was rejected")), "{printed}");
     let began = Instant::now();
-    let alert = until("somebody is told of the bad version", || watch.fires("BasculeReleaseRejected")).await;
+    let labels = [("namespace", NAMESPACE), ("release", "web")];
+    let alert = until("somebody is told of the bad version", || watch.fires("BasculeReleaseRejected", &labels)).await;
     eprintln!("an alert: {} after {} s in Alertmanager", alert["labels"]["alertname"], began.elapsed().as_secs());
-    assert_eq!((alert["labels"]["namespace"].as_str(), alert["labels"]["release"].as_str()), (Some(NAMESPACE), Some("web")));
     watch::has_a_runbook(&alert);
     blocks.for_each(|block| drop(page.run(&block, None)));
-    until("and that it is over", || watch.fires("BasculeReleaseRejected").is_none().then_some(())).await;
+    until("and that it is over", || watch.fires("BasculeReleaseRejected", &labels).is_none().then_some(())).await;
     let tally = load.take();
     eprintln!("a bad version: {} requests, {} lost, {:?}", tally.sent, tally.failed, tally.by_version);
     assert!(tally.failed == 0 && !tally.by_version.contains_key("broken"), "{:?} {:?}", tally.failures, tally.by_version);
@@ -139,7 +138,7 @@ async fn the_page_is_followed_to_the_letter() {
 
     page.follow("9. Remove", None);
     until("its pods are gone", || kubectl(&bed, "-n bascule-system get pods -o name").is_empty().then_some(())).await;
-    let alert = until("somebody is told that nobody controls", || watch.fires("BasculeControllerDown")).await;
+    let alert = until("somebody is told that nobody controls", || watch.fires("BasculeControllerDown", &[])).await;
     watch::has_a_runbook(&alert);
     watch.end(&bed);
     let _ = load.take();
