@@ -129,6 +129,10 @@ fn scraped(controller: &Controller) {
     let mut scrapes = SCRAPES.lock().unwrap();
     let file = bed::root().join(format!("target/e2e-logs/alerts-{}.metrics", scrapes.len()));
     fs::write(&file, text).unwrap();
+    // Names, units and help, as Prometheus' own people want them.
+    let lint = Command::new("promtool").args(["check", "metrics"]).stdin(fs::File::open(&file).unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&lint.stderr).into_owned() + &String::from_utf8_lossy(&lint.stdout);
+    assert!(lint.status.success() && said.is_empty(), "{said}");
     scrapes.push(file.to_string_lossy().into_owned());
 }
 
