@@ -372,13 +372,6 @@ impl Cache {
         troubles.map(|failing| failing.since).min()
     }
 
-    /// What the namespace says that it is; empty when it says nothing.
-    pub(crate) fn environment_of(&self, namespace: &str) -> &str {
-        // Cluster-scoped objects have no namespace of their own.
-        let labels = self.namespaces.get("", namespace);
-        labels.and_then(|labels| labels.get(bascule_crds::names::ENVIRONMENT)).map_or("", String::as_str)
-    }
-
     pub(crate) fn doubt(&mut self, key: &Key, object: Object) {
         self.memory(key).uncertain.insert(object);
     }

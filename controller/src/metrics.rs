@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     queue::{Figures, Key, Lane},
-    sources::parameters::Told,
+    sources::parameters::Swept,
 };
 use deploys::Deploys;
 use maker::Maker;
@@ -236,8 +236,8 @@ impl Metrics {
         self.overlooked.inc();
     }
 
-    pub(crate) fn parameters(&self, told: &Told) {
-        let Told::Swept { took, calls, parameters } = told;
+    pub(crate) fn swept(&self, swept: &Swept) {
+        let Swept { took, calls, parameters } = swept;
         self.sweeps.observe(took.as_secs_f64());
         self.sweep_calls.inc_by(u64::from(*calls));
         self.watched_parameters.set(i64::try_from(*parameters).unwrap_or(i64::MAX));

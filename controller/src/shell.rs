@@ -365,8 +365,8 @@ fn sources(
         fetch: Arc::new(archives::Answering(cloud.clone())),
         counted: counted("archive"),
     });
-    let told = Arc::new(move |told: parameters::Told| metrics.parameters(&told));
-    let wiring = parameters::Wiring { store: cloud.clone(), now, fraction, changed: changed.clone(), told };
+    let swept = Arc::new(move |swept: parameters::Swept| metrics.swept(&swept));
+    let wiring = parameters::Wiring { store: cloud.clone(), now, fraction, changed: changed.clone(), swept };
     let parameters = ParameterHub::new(wiring);
     let configs = Configs::new(client.clone(), changed.clone(), settings.seed);
     Ok(Sources::new(parameters, images, archives, configs, fetch, cloud))

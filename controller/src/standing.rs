@@ -2,6 +2,7 @@
 //!
 //! In: its spec and status. Out: a state, conditions, and times. Kept beside each Release in the cache, so that a scrape parses nothing.
 
+use bascule_core::later;
 use bascule_crds::{
     Candidate, ConditionStatus, ConditionType, GateState, HookState, RejectReason, ReleaseSpec, ReleaseStatus, Step,
 };
@@ -70,24 +71,6 @@ impl State {
         Self::Stalled,
         Self::Unreadable,
     ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "New",
-            Self::Waiting => "Waiting",
-            Self::Preparing => "Preparing",
-            Self::Starting => "Starting",
-            Self::Verifying => "Verifying",
-            Self::Switching => "Switching",
-            Self::Baking => "Baking",
-            Self::Settled => "Settled",
-            Self::Paused => "Paused",
-            Self::Rejected => "Rejected",
-            Self::RolledBack => "RolledBack",
-            Self::Stalled => "Stalled",
-            Self::Unreadable => "Unreadable",
-        }
-    }
 }
 
 /// What a scrape shows of conditions: the other two are in the state.
@@ -167,10 +150,6 @@ fn deadline(spec: &ReleaseSpec, status: &ReleaseStatus, candidate: &Candidate) -
         |name: &str| asked.clone().find(|gate| gate.name == name).map_or(SignedDuration::ZERO, |gate| gate.timeout.get());
     let gates = candidate.gates.iter().filter(|gate| gate.state == GateState::Running);
     gates.map(|gate| later(gate.since, timeout(&gate.name))).fold(own, Timestamp::max)
-}
-
-fn later(at: Timestamp, delay: SignedDuration) -> Timestamp {
-    at.checked_add(delay).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -9,12 +9,7 @@ pub(crate) mod kept;
 pub(crate) mod kinds;
 mod lenient;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use bascule_crds::names;
 use futures::StreamExt as _;
@@ -146,8 +141,7 @@ where
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                // Each attempt at a list begins with that word, also the one that fails.
-                if !matches!(event, Event::Init) {
+                if works(&event) {
                     failures = 0;
                 }
                 take(shell, kept, event);
@@ -167,6 +161,11 @@ where
             }
         }
     }
+}
+
+/// Whether this shows that a watch works: each attempt at a list begins with `Init`, also the one that fails.
+pub(crate) fn works<K>(event: &Event<K>) -> bool {
+    !matches!(event, Event::Init)
 }
 
 fn take<K: Resource, T: Clone>(shell: &Shell, kept: &Kept<K, T>, event: Event<K>) {
@@ -329,11 +328,7 @@ const ENVIRONMENTS: Kept<SlimEnvironment, KeptEnvironment> = Kept {
         if change.before != change.after {
             let claims: Vec<_> = {
                 let cache = shell.cache();
-                let of = |(_, namespace): &(String, String), labels: &BTreeMap<String, String>| {
-                    (labels.get(names::ENVIRONMENT) == Some(&change.name.1)).then(|| namespace.clone())
-                };
-                let namespaces: BTreeSet<_> = cache.namespaces.iter().filter_map(|(name, labels)| of(name, labels)).collect();
-                cache.keys().into_iter().filter(|key| namespaces.contains(&key.namespace)).collect()
+                cache.keys().into_iter().filter(|key| cache.environment_of(&key.namespace) == change.name.1).collect()
             };
             for key in claims {
                 shell.queue.push(key, Lane::Spec);

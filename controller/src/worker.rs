@@ -7,7 +7,7 @@ use std::{
 };
 
 use bascule_core::{
-    Next, Plan, decide,
+    Next, Plan, decide, later,
     mutant::{self, Mutant},
 };
 use bascule_crds::ReleaseStatus;
@@ -177,12 +177,12 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
     shell.gates.forget(key);
     shell.metrics.forget(key);
     let now = shell.clock.now();
-    let mut later: Option<Timestamp> = None;
+    let mut wake: Option<Timestamp> = None;
     let (mut answered, unanswered): (Vec<_>, Vec<_>) = asked.into_iter().partition(|operation| operation.answered);
     for operation in unanswered {
-        let due = after(operation.created, ORPHAN_AFTER);
+        let due = later(operation.created, ORPHAN_AFTER);
         if now < due {
-            later = Some(later.map_or(due, |later| later.min(due)));
+            wake = Some(wake.map_or(due, |wake| wake.min(due)));
             continue;
         }
         let message = format!("there is no Release {} in namespace {}", key.name, key.namespace);
@@ -194,15 +194,15 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
         }
         // The answer that is in the cache now brings it back here, when it is time to delete it.
         let due = now + ORPHAN_KEPT;
-        later = Some(later.map_or(due, |later| later.min(due)));
+        wake = Some(wake.map_or(due, |wake| wake.min(due)));
     }
     // Nobody else will ever delete them.
     answered.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let surplus = answered.len().saturating_sub(shell.policy.keep_operations);
     for (index, operation) in answered.iter().enumerate() {
-        let due = after(operation.created, ORPHAN_KEPT);
+        let due = later(operation.created, ORPHAN_KEPT);
         if index >= surplus && now < due {
-            later = Some(later.map_or(due, |later| later.min(due)));
+            wake = Some(wake.map_or(due, |wake| wake.min(due)));
             continue;
         }
         let seen = (operation.name.as_str(), operation.uid.as_str(), operation.resource_version.as_str());
@@ -211,10 +211,5 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
             return Outcome::Failed;
         }
     }
-    Outcome::Rest(later.map(|at| until(now, at)))
-}
-
-/// A time stamp of others may be any.
-fn after(at: Timestamp, delay: SignedDuration) -> Timestamp {
-    at.checked_add(delay).unwrap_or(Timestamp::MAX)
+    Outcome::Rest(wake.map(|at| until(now, at)))
 }

@@ -260,6 +260,6 @@ fn note(kind: NoteKind, message: String) -> Note {
 }
 
 /// A time in a status may be any that the schema lets in: one past the end of time is the end of time.
-fn later(at: Timestamp, delay: SignedDuration) -> Timestamp {
+pub fn later(at: Timestamp, delay: SignedDuration) -> Timestamp {
     at.checked_add(delay).unwrap_or(Timestamp::MAX)
 }

@@ -76,6 +76,13 @@ impl Cache {
         })
     }
 
+    /// The environment that a namespace says to be; empty when it says nothing, or is not seen yet.
+    pub(crate) fn environment_of(&self, namespace: &str) -> &str {
+        // Cluster-scoped objects have no namespace of their own.
+        let labels = self.namespaces.get("", namespace);
+        labels.and_then(|labels| labels.get(names::ENVIRONMENT)).map_or("", String::as_str)
+    }
+
     /// The Environment that a namespace claims by its label, if it accepts the namespace.
     fn claim(&self, namespace: &str) -> Sight<Claim> {
         // A Release may be seen before its new namespace.

@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     queue::backoff::{Random, watch_pause},
+    watch::works,
 };
 
 /// A lease may claim to last for longer than a clock can count.
@@ -240,10 +241,11 @@ fn events(
             loop {
                 let sight = match watch.next().await? {
                     Ok(event) => {
-                        if !matches!(event, Event::Init) {
+                        let works = works(&event);
+                        if works {
                             failures = 0;
                         }
-                        metrics.watched("Lease", 1, matches!(event, Event::Init), &[]);
+                        metrics.watched("Lease", 1, !works, &[]);
                         match event {
                             Event::Init => {
                                 listed = false;

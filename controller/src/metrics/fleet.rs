@@ -8,7 +8,6 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use bascule_crds::{ConditionStatus, ConditionType};
 use jiff::Timestamp;
 
 use crate::{
@@ -104,12 +103,11 @@ impl Fleet {
             return;
         }
         let none = format_args!("");
-        self.state.line(labels, format_args!(r#",state="{}""#, standing.state.as_str()), 1);
+        self.state.line(labels, format_args!(r#",state="{:?}""#, standing.state), 1);
         for (kind, status, reason) in &standing.conditions {
-            let (kind, status) = (type_of(*kind), status_of(*status));
             // A reason is a word of ours; what is stored may be anybody's.
             let reason: String = reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-            self.condition.line(labels, format_args!(r#",type="{kind}",status="{status}",reason="{reason}""#), 1);
+            self.condition.line(labels, format_args!(r#",type="{kind:?}",status="{status:?}",reason="{reason}""#), 1);
         }
         self.ready_changed.time(labels, none, standing.ready_changed);
         self.deadline.time(labels, none, standing.deadline);
@@ -124,7 +122,7 @@ impl Fleet {
     pub(crate) fn write(&self, text: &mut String) {
         text.push_str("# HELP bascule_releases Releases by how they stand\n# TYPE bascule_releases gauge\n");
         for (state, count) in &self.counts {
-            let _ = writeln!(text, r#"bascule_releases{{state="{}"}} {count}"#, state.as_str());
+            let _ = writeln!(text, r#"bascule_releases{{state="{state:?}"}} {count}"#);
         }
         if self.each {
             for family in
@@ -136,30 +134,11 @@ impl Fleet {
     }
 }
 
-fn type_of(kind: ConditionType) -> &'static str {
-    match kind {
-        ConditionType::Ready => "Ready",
-        ConditionType::Reconciling => "Reconciling",
-        ConditionType::Stalled => "Stalled",
-        ConditionType::Available => "Available",
-        ConditionType::SourcesFresh => "SourcesFresh",
-        ConditionType::RollbackReady => "RollbackReady",
-    }
-}
-
-fn status_of(status: ConditionStatus) -> &'static str {
-    match status {
-        ConditionStatus::True => "True",
-        ConditionStatus::False => "False",
-        ConditionStatus::Unknown => "Unknown",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use bascule_crds::RejectReason;
+    use bascule_crds::{ConditionStatus, ConditionType, RejectReason};
 
     use super::*;
     use crate::standing::Rejected;

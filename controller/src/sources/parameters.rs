@@ -23,7 +23,8 @@ use futures::{FutureExt as _, future::BoxFuture};
 
 use super::trouble::SourceError;
 
-pub(crate) use hub::{ParameterHub, Told, Wiring};
+pub(crate) use book::Swept;
+pub(crate) use hub::{ParameterHub, Wiring};
 
 /// `GetParameters` takes so many names.
 pub const AT_MOST: usize = 10;

@@ -404,6 +404,7 @@ impl Decision<'_> {
 
     /// Something else is wanted, and does not wait for it.
     fn is_outdated(&self, candidate: &Candidate) -> bool {
+        // A candidate whose template is no longer in the spec cannot be started, only continued.
         let waits = self.observed.release.spec.strategy.on_supersede == OnSupersede::Wait && self.all_started(candidate);
         !waits && self.wanted.as_ref().is_ok_and(|wanted| wanted.revision.as_str() != candidate.revision)
     }

@@ -14,7 +14,10 @@ use super::{
     mark::Mark,
     watched::{Failure, Next},
 };
-use crate::queue::backoff::{Random, pause};
+use crate::{
+    queue::backoff::{Random, pause},
+    watch::works,
+};
 
 /// Marks in one page of a list. They are small, but for those whose annotations and managed fields somebody has filled up to what an object
 /// may have, 1.5 MiB; and a page is in memory as a whole.
@@ -40,8 +43,7 @@ async fn watch(shared: &Shared, place: &Place) {
         };
         match event {
             Ok(event) => {
-                // Each attempt at a list begins with that word, also the one that fails.
-                if !matches!(event, Event::Init) {
+                if works(&event) {
                     failures = 0;
                 }
                 take(shared, place, &mut listed, event);

@@ -43,10 +43,10 @@ struct Sweep {
 
 /// Every parameter has been asked for once.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Swept {
-    pub(super) took: Duration,
-    pub(super) calls: u32,
-    pub(super) parameters: usize,
+pub(crate) struct Swept {
+    pub(crate) took: Duration,
+    pub(crate) calls: u32,
+    pub(crate) parameters: usize,
 }
 
 #[derive(Debug)]

@@ -42,15 +42,8 @@ pub(crate) struct Wiring<K> {
     pub(crate) fraction: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Called, outside of every lock, for each key with an answer that changed. It must not block.
     pub(crate) changed: Arc<dyn Fn(K) + Send + Sync>,
-    /// Called for what a page of metrics wants to know.
-    pub(crate) told: Arc<dyn Fn(Told) + Send + Sync>,
-}
-
-/// What the hub has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// All parameters of one scope were asked for once: how long it took, in so many calls; and how many there are in all scopes.
-    Swept { took: Duration, calls: u32, parameters: usize },
+    /// Called when every parameter of a scope has been asked for once; `parameters` are those of all scopes.
+    pub(crate) swept: Arc<dyn Fn(Swept) + Send + Sync>,
 }
 
 /// The values of parameters, for as long as somebody asks for them.
@@ -272,8 +265,8 @@ impl<K: Clone + Ord + Send + 'static> Clerk<K> {
         let all = state.desks.values().map(|desk| desk.book.len()).sum();
         let book = &mut state.desks.get_mut(&self.scope)?.book;
         let now = Instant::now();
-        if let Some(Swept { took, calls, .. }) = book.swept(now) {
-            (shared.wiring.told)(Told::Swept { took, calls, parameters: all });
+        if let Some(swept) = book.swept(now) {
+            (shared.wiring.swept)(Swept { parameters: all, ..swept });
         }
         let names = book.batch(now);
         Some(if names.is_empty() { Turn::Sleep(book.next_at()) } else { Turn::Ask(names) })

@@ -52,7 +52,7 @@ struct Scene {
     hub: ParameterHub<usize>,
     store: Arc<Counting>,
     told: Arc<Mutex<Vec<usize>>>,
-    heard: Arc<Mutex<Vec<Told>>>,
+    heard: Arc<Mutex<Vec<Swept>>>,
 }
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -67,7 +67,7 @@ impl Scene {
             now: Arc::new(move || Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(began.elapsed()).unwrap()),
             fraction: Arc::new(|| 1.0),
             changed: Arc::new(move |key| tell.lock().unwrap().push(key)),
-            told: Arc::new(move |told| hear.lock().unwrap().push(told)),
+            swept: Arc::new(move |swept| hear.lock().unwrap().push(swept)),
         });
         Self { hub, store, told, heard }
     }
@@ -102,7 +102,7 @@ async fn three_thousand_parameters_of_a_thousand_releases_are_three_hundred_call
     assert!((Duration::from_secs(58)..Duration::from_secs(61)).contains(&took), "{took:?}");
     let answers = scene.ask(7, (0..3).map(|n| format!("/shop/r7/p{n}")));
     assert!(answers.values().all(|answer| matches!(answer, Answer::Known(Some(_)))));
-    let swept = |told: &Told| matches!(told, Told::Swept { calls: 300, parameters: 3_000, took } if took.as_secs() >= 58);
+    let swept = |heard: &Swept| matches!(heard, Swept { calls: 300, parameters: 3_000, took } if took.as_secs() >= 58);
     sleep(Duration::from_millis(300)).await;
     assert!(scene.heard.lock().unwrap().iter().any(swept), "and metrics say so");
     // The next round follows at the same pace, and no faster.
