@@ -3,27 +3,22 @@
 //! In: watch events, replies, answers to reads. Out: a [`snapshot`](Cache::snapshot) of one Release. Synchronous, no I/O, no decision.
 //! Only what a restart can find out again: what must survive is in the status of the Release.
 
+mod doubt;
 mod snapshot;
 mod table;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use bascule_core::{
-    Check, Deployment, Ended, Job, OperationView, PodReport, ReplicaSet, Service, Sight, Trouble, WayBack, input::Input,
-};
-use jiff::{SignedDuration, Timestamp};
+use bascule_core::{Check, Deployment, Ended, Job, OperationView, PodReport, ReplicaSet, Service, Sight, WayBack, input::Input};
+use jiff::Timestamp;
 
+use doubt::{Failing, Sure};
+pub(crate) use doubt::{Object, Patience};
 pub(crate) use table::{Change, Seen, Table};
 use tokio::time::Instant;
 
 use crate::{
-    queue::{
-        Key, Lane,
-        backoff::{Random, pause},
-    },
+    queue::{Key, Lane, backoff::Random},
     watch::{
         kept::{KeptEnvironment, KeptRelease, SlimOperation, SlimRelease},
         kinds::{Slice, SlimDeployment, SlimJob, SlimReplicaSet, SlimService, SlimSlice, release_of},
@@ -80,51 +75,11 @@ struct Memory {
     sure: Option<Sure>,
 }
 
-#[derive(Debug)]
-struct Sure {
-    /// The version of the Release.
-    version: String,
-    at: Instant,
-}
-
-/// A step that fails since then, so many times in a row.
-#[derive(Debug)]
-struct Failing {
-    failures: u32,
-    since: Timestamp,
-    trouble: Trouble,
-}
-
-/// How long a failure may be nobody's business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// It may heal at the next attempt.
-    Once,
-    /// The API server asks for silence, and the gate is closed anyway: only a long one matters.
-    Throttled,
-}
-
-/// The API server may ask for silence that long before a person should know.
-const SILENCE: SignedDuration = SignedDuration::from_secs(10);
-/// How long what was read is good enough to move something by, while a watch is broken: one decision and its steps.
-const SURE_WHILE_BLIND: Duration = Duration::from_secs(2);
-/// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
-const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
-
 /// The answer to a read.
 #[derive(Clone, Debug)]
 struct Sighting<T> {
     at: Timestamp,
     what: Sight<T>,
-}
-
-/// An object whose state is not known, because a write to it had no reply.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Object {
-    Release(String),
-    Deployment(String),
-    Service(String),
-    Job(String),
 }
 
 impl Cache {
@@ -342,90 +297,6 @@ impl Cache {
         keys
     }
 
-    // Failures.
-
-    /// A step failed: it is not tried again for a while that grows.
-    pub(crate) fn failed(&mut self, key: &Key, target: &str, message: String, patience: Patience, now: Timestamp) {
-        // One that nobody has tried again for long belongs to another story.
-        let known = self.memory(key).troubles.get(target).filter(|failing| failing.trouble.retry_at + OBSOLETE > now);
-        let (failures, since) = known.map_or((1, now), |failing| (failing.failures.saturating_add(1), failing.since));
-        let lasting = match patience {
-            Patience::Once => failures > 1,
-            Patience::Throttled => now.duration_since(since) > SILENCE,
-        };
-        // A second at first: a person who watches sees it come back.
-        let delay = pause(failures.saturating_add(4), &mut self.random);
-        let retry_at = now + SignedDuration::try_from(delay).unwrap_or_default();
-        let trouble = Trouble { target: target.to_owned(), message, since, retry_at, lasting };
-        self.memory(key).troubles.insert(target.to_owned(), Failing { failures, since, trouble });
-    }
-
-    pub(crate) fn succeeded(&mut self, key: &Key, target: &str) {
-        if let Some(memory) = self.memory.get_mut(key) {
-            memory.troubles.remove(target);
-        }
-    }
-
-    /// Since when something about it fails again and again.
-    pub(crate) fn failing_since(&self, key: &Key) -> Option<Timestamp> {
-        let troubles = self.memory.get(key)?.troubles.values().filter(|failing| failing.trouble.lasting);
-        troubles.map(|failing| failing.since).min()
-    }
-
-    pub(crate) fn doubt(&mut self, key: &Key, object: Object) {
-        self.memory(key).uncertain.insert(object);
-    }
-
-    pub(crate) fn doubts(&self, key: &Key) -> Vec<Object> {
-        self.memory.get(key).map(|memory| memory.uncertain.iter().cloned().collect()).unwrap_or_default()
-    }
-
-    pub(crate) fn certain(&mut self, key: &Key, object: &Object) {
-        if let Some(memory) = self.memory.get_mut(key) {
-            memory.uncertain.remove(object);
-        }
-    }
-
-    /// Whether what is known of this Release is not older than this process, its term, its lists and the last failure of a watch.
-    pub(crate) fn is_sure(&self, key: &Key, now: Instant) -> bool {
-        self.sure(key, now).is_some()
-    }
-
-    /// Whether this very version of the Release was read and not only watched.
-    pub(crate) fn is_sure_of(&self, key: &Key, version: &str, now: Instant) -> bool {
-        self.sure(key, now).is_some_and(|sure| sure.version == version)
-    }
-
-    fn sure(&self, key: &Key, now: Instant) -> Option<&Sure> {
-        let sure = self.memory.get(key)?.sure.as_ref()?;
-        // While nothing tells of changes, what was read gets old.
-        let is_blind = self.blind.values().any(|until| now < *until);
-        (!is_blind || now < sure.at + SURE_WHILE_BLIND).then_some(sure)
-    }
-
-    pub(crate) fn now_sure(&mut self, key: &Key, now: Instant) {
-        let version = self.releases.get(&key.namespace, &key.name).map(|release| release.resource_version().to_owned());
-        self.memory(key).sure = version.map(|version| Sure { version, at: now });
-    }
-
-    /// A list may come from a server that is behind.
-    pub(crate) fn listed_again(&mut self) {
-        for memory in self.memory.values_mut() {
-            memory.sure = None;
-        }
-    }
-
-    /// The watch of this kind shows nothing any more, and what has happened since is not known. One that is begun again says nothing as
-    /// long as nothing happens: it works when no failure has come by `until`.
-    pub(crate) fn blind_for(&mut self, kind: &'static str, until: Instant) {
-        self.blind.insert(kind, until);
-        self.listed_again();
-    }
-
-    pub(crate) fn sees(&mut self, kind: &'static str) {
-        self.blind.remove(kind);
-    }
-
     /// All Deployments of a Release, as a list of this version has just shown them.
     pub(crate) fn show_deployments(&mut self, key: &Key, listed: &[SlimDeployment], version: u64) {
         let known: Vec<String> =
@@ -523,27 +394,6 @@ mod tests {
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
-    }
-
-    fn lasting(failures: &[(i64, Patience)]) -> Vec<bool> {
-        let (mut cache, key) = (Cache::new(1, at(0)), Key { namespace: "shop".into(), name: "web".into() });
-        let fails = |(seconds, patience): &(i64, Patience)| {
-            cache.failed(&key, "service/web", "why".into(), *patience, at(*seconds));
-            cache.memory(&key).troubles["service/web"].trouble.lasting
-        };
-        failures.iter().map(fails).collect()
-    }
-
-    #[test]
-    fn what_heals_at_the_next_attempt_is_not_said() {
-        assert_eq!(lasting(&[(0, Patience::Once), (1, Patience::Once)]), [false, true]);
-        assert_eq!(lasting(&[(0, Patience::Once), (3_600, Patience::Once)]), [false, false], "another story");
-    }
-
-    #[test]
-    fn silence_is_said_only_when_it_is_long() {
-        let silent = |seconds: i64| (seconds, Patience::Throttled);
-        assert_eq!(lasting(&[silent(0), silent(2), silent(9), silent(11)]), [false, false, false, true]);
     }
 
     fn key(name: &str) -> Key {

@@ -62,15 +62,8 @@ impl Controller {
     /// One that reaches its API server only through `url`, which knows the way on and has the rights. It is not started yet.
     pub fn through(bed: &Bed, namespace: &str, url: &str, process: Process) -> Self {
         let mut controller = Self::new(bed, namespace, &[], process);
-        let name = "proxy";
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": url}}],
-            "users": [{"name": name, "user": {}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        });
         let file = controller.log.with_extension("kubeconfig");
-        fs::write(&file, kubeconfig.to_string()).expect("write a kubeconfig");
+        fs::write(&file, kubeconfig(url)).expect("write a kubeconfig");
         controller.kubeconfig = file.to_string_lossy().into_owned();
         controller
     }
@@ -144,9 +137,10 @@ impl Controller {
         self.run().await;
     }
 
-    /// The same with these variables.
-    pub async fn restart_with(&mut self, variables: &[(&str, &str)]) {
+    /// The same with these variables, and these arguments besides its own.
+    pub async fn restart_with(&mut self, variables: &[(&str, &str)], arguments: &[&str]) {
         self.variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self.restart().await;
     }
 
@@ -194,6 +188,18 @@ impl Drop for Controller {
             eprintln!("--- controller of {} ---\n{}", self.namespace, self.log_text());
         }
     }
+}
+
+/// For whoever reaches the API server only at `url`.
+pub fn kubeconfig(url: &str) -> String {
+    let name = "proxy";
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": name,
+        "clusters": [{"name": name, "cluster": {"server": url}}],
+        "users": [{"name": name, "user": {}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+    });
+    config.to_string()
 }
 
 /// The one of an earlier commit: `hack/previous` builds it.

@@ -6,7 +6,7 @@ use bascule_core::{Claim, Endpoints, Observed, ReleaseView, Service, Sight};
 use bascule_crds::{EnvironmentSpec, names};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cache, Memory, OBSOLETE};
+use super::{Cache, Memory, doubt::OBSOLETE};
 use crate::queue::Key;
 
 /// Nothing tells when a PersistentVolumeClaim changes.

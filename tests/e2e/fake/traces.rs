@@ -63,7 +63,7 @@ fn names(steps: &[Value]) -> Vec<&str> {
 async fn a_deploy_goes_on_with_the_trace_of_its_build() {
     let mut stage = Stage::new(&super::bed(), "traces").await;
     let collector = Collector::start();
-    stage.controller.restart_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))]).await;
+    stage.controller.restart_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))], &[]).await;
     stage.service("web").await;
     stage.release("web", &stage.spec("v1", Behaviour::Ready, 2)).await;
     let annotation = format!("bascule.dev/traceparent={BUILD}");

@@ -1,4 +1,4 @@
-//! A controller with variables of its own: a script of one line stands in the place of its binary. And everything that it has written.
+//! A controller that is started by a command of one's own: a script of one line stands in the place of its binary. And everything that it has written.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -11,18 +11,7 @@ use kube::{
 };
 use serde_json::json;
 
-/// The controller of `stage` is started anew with these variables and arguments.
-pub(crate) async fn again(stage: &mut Stage, variables: &[(&str, &str)], arguments: &[&str]) {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let set: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect();
-    let set = set.concat();
-    let given: Vec<_> = arguments.iter().map(|argument| format!(" {}", quoted(argument))).collect();
-    let given = given.concat();
-    let binary = quoted(&controller::binary().to_string_lossy());
-    replace(stage, &format!("exec env {set}{binary} \"$@\"{given}")).await;
-}
-
-/// The same by any command; `"$@"` are its arguments.
+/// The controller of `stage` is started anew by any command; `"$@"` are its arguments.
 pub(crate) async fn replace(stage: &mut Stage, command: &str) {
     let script = file(stage, "sh");
     fs::write(&script, format!("#!/bin/sh\n{command}\n")).expect("write a script");
@@ -34,15 +23,8 @@ pub(crate) async fn replace(stage: &mut Stage, command: &str) {
 
 /// A kubeconfig for whoever reaches the API server at `url` only.
 pub(crate) fn kubeconfig(stage: &Stage, url: &str) -> PathBuf {
-    let name = "proxy";
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": name,
-        "clusters": [{"name": name, "cluster": {"server": url}}],
-        "users": [{"name": name, "user": {}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-    });
     let path = file(stage, "kubeconfig");
-    fs::write(&path, text.to_string()).expect("write a kubeconfig");
+    fs::write(&path, controller::kubeconfig(url)).expect("write a kubeconfig");
     path
 }
 

@@ -240,7 +240,7 @@ async fn nothing_that_is_secret_is_shown_anywhere() {
         ("BASCULE_LOG", "debug,bascule_controller=trace,bascule_core=trace,bascule_aws=trace"),
     ];
     let arguments = ["--read-pull-secrets", "--registry-credentials", &*credentials.to_string_lossy()];
-    around::again(&mut stage, &variables, &arguments).await;
+    stage.controller.restart_with(&variables, &arguments).await;
 
     let role = json!({"region": "us-east-1", "endpoint": format!("http://{}", aws.place()), "pollInterval": "1s",
                       "roleArn": "arn:aws:iam::123456789012:role/shop", "externalId": EXTERNAL});

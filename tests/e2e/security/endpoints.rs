@@ -200,7 +200,7 @@ async fn a_registry_does_not_lead_to_the_controllers_own_machine() {
     let realm =
         format!("WWW-Authenticate: Bearer realm=\"http://127.0.0.1:{}/anything?of=mine\",service=\"x\"\r\n", inner.port());
     let registry = Ear::at_address(&format!("{}:0", outer_address()), move |_| answer(401, &realm, "")).await;
-    around::again(&mut stage, &[], &["--plain-http-registry", &registry.place()]).await;
+    stage.controller.restart_with(&[], &["--plain-http-registry", &registry.place()]).await;
     let mut spec = stage.spec("v1", Behaviour::Ready, 1);
     spec["artifacts"][0]["image"] = json!({"ref": format!("{}/shop/web:v1", registry.place())});
     stage.release("web", &spec).await;

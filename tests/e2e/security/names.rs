@@ -78,7 +78,7 @@ async fn a_name_that_is_a_path_is_asked_for_nowhere() {
 
     let proxy = Proxy::start(around::as_controller(&stage.bed).await, Box::new(|| {})).await;
     let kubeconfig = around::kubeconfig(&stage, &proxy.url());
-    around::again(&mut stage, &[("KUBECONFIG", &kubeconfig.to_string_lossy())], &["--read-pull-secrets"]).await;
+    stage.controller.restart_with(&[("KUBECONFIG", &kubeconfig.to_string_lossy())], &["--read-pull-secrets"]).await;
 
     // What is a name is asked for: the journal would show the others as well.
     for field in FIELDS {

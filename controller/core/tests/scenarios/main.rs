@@ -11,6 +11,7 @@ mod faults;
 mod gates;
 mod history;
 mod hooks;
+mod machines;
 mod release;
 mod rollback;
 mod services;

@@ -26,7 +26,7 @@ pub(crate) fn put(world: &mut World, value: &str) {
 }
 
 /// Version 1 of the parameter has led to v1, and it is settled.
-fn followed() -> World {
+pub(crate) fn followed() -> World {
     let mut world = World::new(pointed(&[]));
     put(&mut world, "r.example/web:v1");
     world.pass(120);
@@ -454,46 +454,6 @@ fn a_tag_that_is_gone_is_reported_and_a_registry_that_fails_is_not() {
 }
 
 #[test]
-fn an_image_for_other_machines_is_not_started() {
-    let mut world = followed();
-    world.platforms = ["linux/arm64".to_owned()].into();
-    put(&mut world, "r.example/web:v2");
-    world.pass(60);
-    assert_eq!((world.active(), ready(&world)), (Some(("v1", Track::Blue)), (false, "PlatformMissing")));
-    let said = world.release.status.condition(ConditionType::Stalled).unwrap();
-    assert!(said.message.ends_with("is built for linux/arm64, and the nodes of this cluster are amd64"), "{}", said.message);
-    // A node of its kind joins.
-    world.nodes = bascule_core::Sight::Known(["amd64".to_owned(), "arm64".to_owned()].into());
-    world.pass(120);
-    assert_eq!(world.active(), Some(("v2", Track::Green)));
-    world.platforms = ["linux/amd64".to_owned(), "linux/arm64/v8".to_owned()].into();
-    put(&mut world, "r.example/web:v3");
-    world.pass(120);
-    assert_eq!(world.active(), Some(("v3", Track::Blue)));
-}
-
-#[test]
-fn nodes_that_are_not_known_hold_up_nothing() {
-    let mut world = followed();
-    world.platforms = ["linux/arm64".to_owned()].into();
-    world.nodes = bascule_core::Sight::Unknown("not allowed".into());
-    put(&mut world, "r.example/web:v2");
-    world.pass(120);
-    assert_eq!(world.active(), Some(("v2", Track::Green)));
-}
-
-#[test]
-fn a_template_that_wants_other_nodes_than_the_image_is_told() {
-    let select = ("/workloads/0/template/spec/nodeSelector", json!({"kubernetes.io/arch": "arm64"}));
-    let mut world = World::new(pointed(&[select]));
-    world.nodes = bascule_core::Sight::Known(["amd64".to_owned(), "arm64".to_owned()].into());
-    world.platforms = ["linux/amd64".to_owned()].into();
-    put(&mut world, "r.example/web:v1");
-    world.pass(60);
-    assert_eq!((world.active(), ready(&world)), (None, (false, "PlatformMissing")));
-}
-
-#[test]
 fn a_text_that_is_secret_is_neither_asked_for_nor_shown() {
     for allow in [json!({}), json!({"images": ["r.example/**"]})] {
         let mut world = followed();
@@ -575,16 +535,6 @@ fn a_parameter_of_another_account_must_be_allowed_as_a_whole() {
     assert!(world.observed().parameters.is_empty());
     world.claim = environment(json!({"allow": {"parameters": ["arn:aws:ssm:eu-west-3:999999999999:parameter/shop/**"]}}));
     world.store.put(arn, "r.example/web:v1", world.now);
-    world.pass(120);
-    assert_eq!(world.active(), Some(("v1", Track::Blue)));
-}
-
-#[test]
-fn whoever_asks_for_a_kind_of_node_gets_it_also_when_there_is_none_yet() {
-    let select = ("/workloads/0/template/spec/nodeSelector", json!({"kubernetes.io/arch": "arm64"}));
-    let mut world = World::new(pointed(&[select]));
-    world.platforms = ["linux/arm64".to_owned()].into();
-    put(&mut world, "r.example/web:v1");
     world.pass(120);
     assert_eq!(world.active(), Some(("v1", Track::Blue)));
 }
