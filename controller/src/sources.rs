@@ -119,17 +119,18 @@ impl Sources {
 
     /// Whether exactly what was pinned is still to be had; else why nobody knows.
     pub(crate) async fn is_there(&self, key: &Key, observed: &Observed, artifact: &ResolvedArtifact) -> Result<bool, String> {
-        // The list of today: what was allowed once may not be asked for any more.
-        if !sources::may_ask(&observed.release, &observed.environment, artifact) {
-            return Err(format!("{}: the Environment does not allow it any more", artifact.reference));
+        // As of today: what was allowed once may not be asked for any more.
+        if let Some(why) = sources::must_not_ask(&observed.release, &observed.environment, artifact) {
+            return Err(format!("{}: {why}", artifact.reference));
         }
         let scope = Scope::from(&aws(&observed.environment));
         if let Some(archive) = &artifact.archive {
             let kept = self.cloud.keeps(&scope, archive).await;
             return kept.map_err(|error| format!("{}: {error}", artifact.reference));
         }
-        let Some(reference) = artifact.image.as_ref().and_then(|image| image.parse::<Reference>().ok()) else { return Ok(true) };
-        let Some(digest) = reference.digest().map(ToString::to_string) else { return Ok(true) };
+        let unknown = || format!("{}: no digest of it is known", artifact.reference);
+        let reference = artifact.image.as_ref().and_then(|image| image.parse::<Reference>().ok()).ok_or_else(unknown)?;
+        let digest = reference.digest().map(ToString::to_string).ok_or_else(unknown)?;
         let question = Question {
             registry: reference.registry().to_owned(),
             repository: reference.repository().to_owned(),

@@ -15,7 +15,7 @@ mod setting;
 
 use std::collections::BTreeMap;
 
-use bascule_crds::{Artifact, Aws, ParameterRecord, ResolvedArtifact, Source};
+use bascule_crds::{Artifact, Aws, ParameterRecord, Resolve, ResolvedArtifact, Source};
 
 pub use self::name::{NameError, ParameterName};
 pub(crate) use order::name;
@@ -109,9 +109,14 @@ pub struct ArchiveQuestion {
     pub written: i64,
 }
 
-/// Whether the Environment of today lets anybody ask about what was pinned before.
-pub fn may_ask(release: &ReleaseView, claim: &Sight<Claim>, artifact: &ResolvedArtifact) -> bool {
-    Setting::new(release, claim).is_ok_and(|setting| setting.may_ask(artifact))
+/// Why nobody may be asked about what was pinned before, by the Environment and the spec of today.
+pub fn must_not_ask(release: &ReleaseView, claim: &Sight<Claim>, artifact: &ResolvedArtifact) -> Option<&'static str> {
+    if !Setting::new(release, claim).is_ok_and(|setting| setting.may_ask(artifact)) {
+        return Some("the Environment does not allow it any more");
+    }
+    let source = release.spec.artifacts.iter().find(|it| it.name == artifact.name).and_then(|it| it.image.as_ref());
+    let never = source.is_some_and(|source| source.resolve == Resolve::Never);
+    never.then_some("resolve: Never, so its registry is not asked")
 }
 
 /// What must be looked up, by artifact.

@@ -179,6 +179,23 @@ async fn a_registry_that_is_not_allowed_any_more_is_not_asked_again() {
     stage.end().await;
 }
 
+/// docs/images.md: not even whether an earlier version is still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_resolve_never_no_registry_is_asked() {
+    let stage = Stage::new(&bed(), "never").await;
+    let registry = registry().await;
+    for (version, digit) in [("v1", "a"), ("v2", "b")] {
+        let image = format!("{}/shop/web:{version}@sha256:{}", registry.place(), digit.repeat(64));
+        release(&stage, "web", &json!({"ref": image, "resolve": "Never"})).await;
+        stage.is_settled_on(version).await;
+    }
+    let looked = |it: &bascule_crds::ReleaseStatus| stage::message(it, ConditionType::RollbackReady).contains("resolve: Never");
+    let status = stage.until("it was looked whether there is a way back", looked).await;
+    assert_eq!(stage::reason(&status, ConditionType::RollbackReady), "NotAllSeen");
+    assert_eq!(registry.heard(), Vec::<String>::new());
+    stage.end().await;
+}
+
 /// Said plainly in docs/security.md: without an Environment there is no list, and the controller's own rights are the limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_environment_the_rights_in_aws_are_the_only_limit() {
