@@ -78,19 +78,21 @@ where
         SdkError::TimeoutError(_) => Fault::Unreachable("no answer in time".to_owned()),
         SdkError::ResponseError(_) => Fault::Unreachable("the answer is not complete, or not one of AWS".to_owned()),
         // Also what the credentials are made from: a role that must not be assumed is no question of the network.
-        _ => {
-            let whole = DisplayErrorContext(&error).to_string();
-            let why = root(&error);
-            if whole.contains("egion must be set") || whole.contains("MissingRegion") {
-                Fault::Refused(
-                    "no region is known: set spec.aws.region of the Environment, or AWS_REGION of the controller".to_owned(),
-                )
-            } else if DENIED.iter().any(|code| whole.contains(code)) || whole.contains("CredentialsNotLoaded") {
-                Fault::Denied(why)
-            } else {
-                Fault::Unreachable(why)
-            }
-        }
+        _ => by_words(&DisplayErrorContext(&error).to_string(), root(&error)),
+    }
+}
+
+/// There was no answer of the service itself.
+fn by_words(whole: &str, why: String) -> Fault {
+    let says = |code: &&str| whole.contains(*code);
+    if whole.contains("egion must be set") || whole.contains("MissingRegion") {
+        Fault::Refused("no region is known: set spec.aws.region of the Environment, or AWS_REGION of the controller".to_owned())
+    } else if DENIED.iter().any(says) || whole.contains("CredentialsNotLoaded") {
+        Fault::Denied(why)
+    } else if THROTTLED.iter().any(says) {
+        Fault::Throttled(why)
+    } else {
+        Fault::Unreachable(why)
     }
 }
 
@@ -139,5 +141,13 @@ mod tests {
         assert!(matches!(of("", 503), Fault::Unreachable(_)));
         assert!(matches!(of("", 403), Fault::Denied(_)));
         assert!(matches!(of("ValidationException", 400), Fault::Refused(_)));
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_made_say_why_as_well() {
+        let of = |whole: &str| by_words(whole, String::new());
+        assert!(matches!(of("dispatch failure: AssumeRole: AccessDenied"), Fault::Denied(_)));
+        assert!(matches!(of("dispatch failure: AssumeRole: Throttling: Rate exceeded"), Fault::Throttled(_)));
+        assert!(matches!(of("dispatch failure: connection refused"), Fault::Unreachable(_)));
     }
 }
