@@ -8,7 +8,7 @@ cluster-wide), and people bind and audit its roles by name.
 
 {{- define "bascule.labels" -}}
 app.kubernetes.io/name: bascule
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -57,6 +57,11 @@ app.kubernetes.io/component: controller
 {{- if or (eq .Values.admission.mutating "always") (and (eq .Values.admission.mutating "auto") $offered) -}}
 true
 {{- end -}}
+{{- end }}
+
+{{- /* A duration as the schema takes it (500ms, 30s, 1m), as a number to compare. */ -}}
+{{- define "bascule.milliseconds" -}}
+{{- mul (regexFind "[0-9]+" . | int) (get (dict "ms" 1 "s" 1000 "m" 60000) (regexFind "[a-z]+" .)) -}}
 {{- end }}
 
 {{- /* What the controller may do to namespaced objects, in every namespace or in that of scope.namespace. */ -}}
