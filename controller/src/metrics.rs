@@ -218,13 +218,16 @@ impl Metrics {
         self.deploys.begins(key, environment);
     }
 
-    /// There is no such Release any more.
-    pub(crate) fn forget(&self, key: &Key) {
-        self.deploys.forget(key);
+    /// These are all Releases that there are.
+    pub(crate) fn keep_only(&self, keys: &[Key]) {
+        self.deploys.keep_only(keys);
     }
 
     pub(crate) fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+        if !leads {
+            self.renewed.set(0.0);
+        }
         self.turns.with_label_values(&[if leads { "gained" } else { "lost" }]).inc();
     }
 
@@ -280,5 +283,50 @@ impl Metrics {
         let mut buffer = Vec::new();
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut buffer);
         String::from_utf8(buffer).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(metrics: &Metrics) -> Vec<String> {
+        let mut text = metrics.text(&[], None);
+        metrics.outcomes(&mut text);
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    fn of<'a>(series: &'a [String], family: &str) -> Vec<&'a String> {
+        series.iter().filter(|line| line.starts_with(family)).collect()
+    }
+
+    #[test]
+    fn ten_thousand_releases_that_were_all_deployed_and_what_remains_when_they_are_gone() {
+        let metrics = Metrics::new(&Meters::new().unwrap()).unwrap();
+        let none = series(&metrics).len();
+        let key = |number: u32| Key { namespace: format!("shop-{}", number % 100), name: format!("web-{number}") };
+        let keys: Vec<_> = (0..10_000).map(key).collect();
+        for key in &keys {
+            metrics.is_on_its_way(key, "staging");
+        }
+        let all = series(&metrics);
+        assert_eq!(of(&all, "bascule_release_outcomes_total").len(), 10_000 * 6);
+        // Fourteen buckets, the infinite one, sum and count; of restores twice as many.
+        assert_eq!(all.len() - none, 10_000 * 6 + 100 * 17 * 3, "outcomes by Release, histograms by namespace");
+
+        metrics.keep_only(&keys[..1]);
+        let left = series(&metrics);
+        assert_eq!(left.len() - none, 6 + 17 * 3, "nothing of what is gone");
+        assert!(left.iter().all(|line| !line.contains("shop-1")), "{left:?}");
+    }
+
+    #[test]
+    fn one_that_does_not_lead_has_renewed_nothing() {
+        let metrics = Metrics::new(&Meters::new().unwrap()).unwrap();
+        metrics.leads(true);
+        metrics.renewed(Timestamp::from_second(1_767_607_200).unwrap());
+        metrics.leads(false);
+        let told = series(&metrics);
+        assert_eq!(of(&told, "bascule_lease_renewed_timestamp_seconds"), ["bascule_lease_renewed_timestamp_seconds 0"]);
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     metrics::fleet::{Fleet, Labels},
+    queue::Key,
     shell::Shell,
 };
 
@@ -11,8 +12,15 @@ use crate::{
 const AT_ONCE: usize = 256;
 
 pub(crate) fn text(shell: &Shell) -> String {
+    let (synced, keys) = {
+        let cache = shell.cache();
+        (cache.releases.synced(), cache.keys())
+    };
+    if synced {
+        shell.metrics.keep_only(&keys);
+    }
     // A standby knows as much, and two who say the same would double every sum.
-    let fleet = shell.leadership.leads_now().then(|| fleet(shell));
+    let fleet = shell.leadership.leads_now().then(|| fleet(shell, &keys));
     let mut text = shell.metrics.text(&shell.queue.figures(), shell.sources.oldest_answer());
     if let Some(fleet) = fleet {
         fleet.write(&mut text);
@@ -23,15 +31,15 @@ pub(crate) fn text(shell: &Shell) -> String {
     text
 }
 
-fn fleet(shell: &Shell) -> Fleet {
+fn fleet(shell: &Shell, keys: &[Key]) -> Fleet {
     let mut fleet = Fleet::new(shell.metrics_per_release);
-    let keys = shell.cache().keys();
+    let now = shell.clock.now();
     for keys in keys.chunks(AT_ONCE) {
         let cache = shell.cache();
         for key in keys {
             let Some(release) = cache.releases.get(&key.namespace, &key.name) else { continue };
             let labels = Labels { key, environment: cache.environment_of(&key.namespace) };
-            fleet.add(&labels, &release.standing, cache.failing_since(key));
+            fleet.add(&labels, &release.standing, cache.failing_since(key, now));
             if release.standing.has_candidate {
                 shell.metrics.is_on_its_way(key, labels.environment);
             }

@@ -2,9 +2,9 @@
 //!
 //! In: its spec and status. Out: a state, conditions, and times. Kept beside each Release in the cache, so that a scrape parses nothing.
 
-use bascule_core::later;
+use bascule_core::{later, was_rejected};
 use bascule_crds::{
-    Candidate, ConditionStatus, ConditionType, GateState, HookState, RejectReason, ReleaseSpec, ReleaseStatus, Step,
+    Candidate, ConditionStatus, ConditionType, GateState, HookState, RejectReason, Rejection, ReleaseSpec, ReleaseStatus, Step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,12 +23,31 @@ pub(crate) struct Standing {
     pub(crate) rejection: Option<Rejected>,
 }
 
-/// The newest rejection.
+/// The rejection that matters at present: of the version that users are on, else of the one that is wanted, else the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) at: Timestamp,
     pub(crate) reason: RejectReason,
-    pub(crate) had_traffic: bool,
+    pub(crate) traffic: Traffic,
+}
+
+/// Whether users know a version that was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// They are on it, for want of a better one.
+    Has,
+    Had,
+    Never,
+}
+
+impl Traffic {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Has => "has",
+            Self::Had => "had",
+            Self::Never => "never",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +100,6 @@ impl Standing {
     pub(crate) fn of(spec: &ReleaseSpec, status: &ReleaseStatus) -> Self {
         let state = state(spec, status);
         let shown = status.conditions.iter().filter(|condition| SHOWN.contains(&condition.kind));
-        let newest = status.rejected.iter().max_by_key(|rejection| rejection.at);
         Self {
             state,
             has_candidate: status.candidate.is_some(),
@@ -89,7 +107,7 @@ impl Standing {
             ready_changed: status.condition(ConditionType::Ready).map(|ready| ready.last_transition_time),
             deadline: status.candidate.as_ref().filter(|_| state != State::Paused).map(|it| deadline(spec, status, it)),
             success: status.history.last().map(|released| released.at),
-            rejection: newest.map(|it| Rejected { at: it.at, reason: it.reason, had_traffic: it.had_traffic }),
+            rejection: rejection(status),
         }
     }
 
@@ -131,6 +149,18 @@ fn state(spec: &ReleaseSpec, status: &ReleaseStatus) -> State {
         },
         (None, None) => State::Waiting,
     }
+}
+
+fn rejection(status: &ReleaseStatus) -> Option<Rejected> {
+    let of_active = status.active.as_ref().and_then(|active| status.rejection(&active.revision));
+    if let Some(it) = of_active {
+        return Some(Rejected { at: it.at, reason: it.reason, traffic: Traffic::Has });
+    }
+    let stalled = status.condition(ConditionType::Stalled).filter(|it| it.status == ConditionStatus::True);
+    let is_wanted = |it: &&Rejection| stalled.is_some_and(|stalled| stalled.message == was_rejected(it));
+    let newest = || status.rejected.iter().max_by_key(|rejection| rejection.at);
+    let it = status.rejected.iter().find(is_wanted).or_else(newest)?;
+    Some(Rejected { at: it.at, reason: it.reason, traffic: if it.had_traffic { Traffic::Had } else { Traffic::Never } })
 }
 
 /// The controller itself ends each step by then, one way or the other; later than that something is wrong with more than a version.
@@ -233,12 +263,32 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_rejection_counts() {
-        let rejected = json!([
-            {"revision": "a", "version": "v2", "reason": "BakeFailed", "message": "", "at": "2026-01-05T11:00:00Z", "hadTraffic": true},
-            {"revision": "b", "version": "v1", "reason": "GateFailed", "message": "", "at": "2026-01-05T10:00:00Z"},
+    fn the_rejection_that_matters_is_of_what_users_are_on_else_of_what_is_wanted_else_the_newest() {
+        let rejected = |revision: &str, version: &str, reason: &str, at: &str, had_traffic: bool| {
+            json!({"revision": revision, "version": version, "reason": reason, "message": "m", "at": format!("2026-01-05T{at}Z"),
+                "hadTraffic": had_traffic})
+        };
+        let all = json!([
+            rejected("a", "v1", "BakeFailed", "10:00:00", true),
+            rejected("b", "v2", "GateFailed", "11:00:00", false),
+            rejected("c", "v3", "Aborted", "12:00:00", true),
         ]);
-        let rejection = standing(&json!({}), &json!({"rejected": rejected})).rejection.unwrap();
-        assert_eq!((rejection.reason, rejection.had_traffic), (RejectReason::BakeFailed, true));
+        let of = |more: Value| {
+            let mut status = json!({"rejected": all});
+            status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let it = standing(&json!({}), &status).rejection.unwrap();
+            (it.reason, it.traffic)
+        };
+        let says = |message: &str| {
+            let mut stalled = condition("Stalled", "True", "Rejected");
+            stalled["message"] = json!(message);
+            json!({"conditions": [condition("Ready", "False", "Rejected"), stalled]})
+        };
+        assert_eq!(of(json!({})), (RejectReason::Aborted, Traffic::Had), "the newest");
+        assert_eq!(of(says("v1 was rejected (BakeFailed): m")), (RejectReason::BakeFailed, Traffic::Had), "wanted once more");
+        assert_eq!(of(says("v2 was rejected (GateFailed): m")), (RejectReason::GateFailed, Traffic::Never));
+        let mut bad = says("v2 was rejected (GateFailed): m");
+        bad["active"] = json!({"revision": "a", "version": "v1", "track": "blue", "since": "2026-01-05T09:00:00Z"});
+        assert_eq!(of(bad), (RejectReason::BakeFailed, Traffic::Has), "users are on it, whatever came after");
     }
 }

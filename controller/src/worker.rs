@@ -175,7 +175,6 @@ async fn orphans(shell: &Arc<Shell>, term: Term, key: &Key) -> Outcome {
     };
     shell.sources.forget(key);
     shell.gates.forget(key);
-    shell.metrics.forget(key);
     let now = shell.clock.now();
     let mut wake: Option<Timestamp> = None;
     let (mut answered, unanswered): (Vec<_>, Vec<_>) = asked.into_iter().partition(|operation| operation.answered);

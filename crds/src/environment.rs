@@ -94,7 +94,7 @@ pub struct NamespaceSelector {
 pub struct Aws {
     /// Without it: the region of the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[a-z]{2}(-[a-z]+)+-[0-9]+$"))]
+    #[schemars(regex(pattern = r"^[a-z]{2,5}(-[a-z]+)+-[0-9]+$"))]
     pub region: Option<String>,
 
     /// This role is assumed for everything. When it cannot be assumed nothing is read: there is no way back to the controller's own rights.

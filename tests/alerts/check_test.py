@@ -73,8 +73,8 @@ class Rules(Copy):
         self.finds("BasculeWatchDead: nothing in it has a label sort")
 
     def test_a_matcher_on_a_label_that_it_has_not(self):
-        self.change(ALERTS, r'\{had_traffic="false"', '{traffic="false"')
-        self.finds("has no label traffic")
+        self.change(ALERTS, r'\{traffic="never"', '{had_traffic="false"')
+        self.finds("has no label had_traffic")
 
     def test_a_value_that_never_comes(self):
         self.change(ALERTS, r'state=~"Stalled\|Unreadable"', 'state=~"Stalled|Unread"')

@@ -33,6 +33,7 @@ use crate::{
     revision::{Blocked, Rendered, render},
     sources::Report,
 };
+pub use conditions::was_rejected;
 use operations::Abort;
 
 /// The target of a trouble with the status itself.
@@ -221,6 +222,11 @@ impl<'a> Decision<'a> {
 
     /// Remembers that a revision is not to be tried again by itself.
     fn reject(&mut self, candidate: &Candidate, reason: RejectReason, message: &str) {
+        self.reject_met(candidate, reason, message, candidate.step >= Stage::Switching);
+    }
+
+    /// The same; whether users have met it is not in its step where the switch came and went between two writes.
+    fn reject_met(&mut self, candidate: &Candidate, reason: RejectReason, message: &str, had_traffic: bool) {
         self.dismiss(candidate);
         self.next.rejected.retain(|rejection| rejection.revision != candidate.revision);
         if mutant::is(Mutant::ForgetRejection) {
@@ -232,7 +238,7 @@ impl<'a> Decision<'a> {
             reason,
             message: message.to_owned(),
             at: self.now,
-            had_traffic: candidate.step >= Stage::Switching,
+            had_traffic,
         });
         self.forget_rejections();
         self.record_notes.push(note(NoteKind::Rejected, format!("{} ({}): {message}", candidate.version, candidate.revision)));

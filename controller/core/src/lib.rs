@@ -18,7 +18,7 @@ pub mod story;
 pub mod trace;
 mod variables;
 
-pub use decide::{STATUS, decide, later};
+pub use decide::{STATUS, decide, later, was_rejected};
 pub use observed::{
     Answer, Archive, Check, Claim, Deployment, Ended, Endpoints, Image, Job, JobState, Observed, OperationView, Parameter,
     PodReport, Record, Refusal, ReleaseView, ReplicaSet, Service, ServiceForm, ServicePort, Sight, Trouble, WayBack,

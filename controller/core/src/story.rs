@@ -3,7 +3,7 @@
 //! In: the status before and after. Out: what has happened in between. Everything comes from what is stored, so that a candidate whose
 //! controller was replaced half-way has one story and not two halves.
 
-use bascule_crds::{Candidate, GateStage, GateState, RejectReason, ReleaseStatus, Step};
+use bascule_crds::{Candidate, GateStage, GateState, RejectReason, Rejection, ReleaseStatus, ResolvedArtifact, Step};
 use jiff::{SignedDuration, Timestamp};
 
 /// Something that happened.
@@ -47,16 +47,18 @@ pub enum Outcome {
     Settled,
     /// The same, and a person had asked for it: it had been released before.
     Returned,
-    /// Users have not met it, or it has kept the traffic for want of a better one.
+    /// Users have not met it.
     Rejected,
     /// Users had met it, and are back on the version before.
     SwitchedBack,
-    /// Something else was wanted.
+    /// It went bad, and has kept the traffic: there was no better one to return to, or it may not go back by itself.
+    Kept,
+    /// Something else was wanted, before users had met it.
     Superseded,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 5] = [Self::Settled, Self::Returned, Self::Rejected, Self::SwitchedBack, Self::Superseded];
+    pub const ALL: [Self; 6] = [Self::Settled, Self::Returned, Self::Rejected, Self::SwitchedBack, Self::Kept, Self::Superseded];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,6 +66,7 @@ impl Outcome {
             Self::Returned => "Returned",
             Self::Rejected => "Rejected",
             Self::SwitchedBack => "SwitchedBack",
+            Self::Kept => "Kept",
             Self::Superseded => "Superseded",
         }
     }
@@ -116,34 +119,38 @@ fn progress(told: &mut Vec<Happening>, before: &ReleaseStatus, was: &Candidate, 
 
 fn arrive(told: &mut Vec<Happening>, before: &ReleaseStatus, candidate: &Candidate, at: Timestamp) {
     if candidate.rollback.is_none() {
-        told.push(Happening::Arrived { lead: at.duration_since(asked_at(candidate)) });
-        return;
+        told.push(Happening::Arrived { lead: at.duration_since(asked_at(before, candidate)) });
     }
-    // A person has left a version that they found bad.
-    let left = before.active.as_ref().filter(|active| {
-        before.rejection(&active.revision).is_some_and(|rejection| rejection.reason == RejectReason::RolledBack)
-    });
+    // A person has left a version that they found bad, or has brought a better one in the place of one that has kept the traffic.
+    let left = before.active.as_ref().filter(|active| before.rejection(&active.revision).is_some());
     if let Some(left) = left {
         told.push(Happening::Restored { by: Restorer::Person, took: at.duration_since(left.since) });
     }
 }
 
-/// When somebody asked for this version: the newest of its parameters was written, else it was begun.
-fn asked_at(candidate: &Candidate) -> Timestamp {
-    let written = candidate.artifacts.iter().filter_map(|artifact| artifact.parameter.as_ref()?.modified_at).max();
+/// When somebody asked for this version: what is new of its parameters was written, else it was begun. A parameter of March asks for
+/// nothing in June.
+fn asked_at(before: &ReleaseStatus, candidate: &Candidate) -> Timestamp {
+    let running = before.active.iter().flat_map(|active| &active.artifacts);
+    let what = |it: &ResolvedArtifact| (it.name.clone(), it.reference.clone(), it.image.clone(), it.archive.clone());
+    let is_new = |artifact: &&ResolvedArtifact| !running.clone().any(|it| what(it) == what(artifact));
+    let new = candidate.artifacts.iter().filter(is_new);
+    let written = new.filter_map(|artifact| artifact.parameter.as_ref()?.modified_at).max();
     written.map_or(candidate.started_at, |written| written.min(candidate.started_at))
 }
 
 fn end(told: &mut Vec<Happening>, before: &ReleaseStatus, was: &Candidate, after: &ReleaseStatus, now: Timestamp) {
     let mut candidate = was.clone();
     let is_active = after.active.as_ref().is_some_and(|active| active.revision == was.revision);
-    let had_traffic = was.step >= Step::Switching;
     let settled = after.history.last().filter(|last| Some(*last) != before.history.last() && last.revision == was.revision);
     let rejection = after.rejection(&was.revision).filter(|rejection| before.rejection(&was.revision) != Some(*rejection));
+    let had_traffic = was.step >= Step::Switching || rejection.is_some_and(|rejection| rejection.had_traffic);
     let outcome = match (settled, rejection) {
         (Some(_), _) if was.rollback.is_some() => Outcome::Returned,
         (Some(_), _) => Outcome::Settled,
-        (None, Some(_)) if had_traffic && !is_active => Outcome::SwitchedBack,
+        (None, Some(_)) if had_traffic && is_active => Outcome::Kept,
+        // Without a rejection: somebody wants the version before it again.
+        (None, _) if had_traffic && !is_active => Outcome::SwitchedBack,
         (None, Some(_)) => Outcome::Rejected,
         (None, None) => Outcome::Superseded,
     };
@@ -155,13 +162,12 @@ fn end(told: &mut Vec<Happening>, before: &ReleaseStatus, was: &Candidate, after
     } else if let (Some(_), Some(at)) = (settled, was.switched_at) {
         told.push(Happening::Passed { step: Step::Baking, took: now.duration_since(at) });
     }
-    // What gates said last is in no later status.
-    if let Some(stage) = rejection.filter(|it| it.reason == RejectReason::GateFailed).map(|_| stage_of(was)) {
-        told.push(Happening::Gated { stage, passed: false });
-    }
+    end_gates(told, &mut candidate, settled.is_some(), rejection);
     if let Some(at) = was.switched_at.filter(|_| outcome == Outcome::SwitchedBack) {
-        let aborted = rejection.is_some_and(|rejection| rejection.reason == RejectReason::Aborted);
-        let by = if aborted { Restorer::Person } else { Restorer::Automatic };
+        let by = match rejection.map(|rejection| rejection.reason) {
+            None | Some(RejectReason::Aborted | RejectReason::RolledBack) => Restorer::Person,
+            Some(_) => Restorer::Automatic,
+        };
         told.push(Happening::Restored { by, took: now.duration_since(at) });
     }
     let reason = rejection.map(|rejection| rejection.reason);
@@ -169,6 +175,15 @@ fn end(told: &mut Vec<Happening>, before: &ReleaseStatus, was: &Candidate, after
     told.push(Happening::Ended(Box::new(Ending { outcome, candidate, reason, message, at: now })));
 }
 
-fn stage_of(candidate: &Candidate) -> GateStage {
-    if candidate.switched_at.is_some() { GateStage::AfterSwitch } else { GateStage::BeforeSwitch }
+/// What gates said last is in no later status: one that has failed is in the words of the rejection, and one that is asked to the end of
+/// the bake has passed when it settles.
+fn end_gates(told: &mut Vec<Happening>, candidate: &mut Candidate, settled: bool, rejection: Option<&Rejection>) {
+    let no = rejection.filter(|rejection| rejection.reason == RejectReason::GateFailed).map(|rejection| &rejection.message);
+    for gate in candidate.gates.iter_mut().filter(|gate| gate.state == GateState::Running) {
+        let failed = no.is_some_and(|no| no.starts_with(&format!("gate {}: ", gate.name)));
+        if failed || (settled && gate.stage == GateStage::AfterSwitch) {
+            gate.state = if failed { GateState::Failed } else { GateState::Passed };
+            told.push(Happening::Gated { stage: gate.stage, passed: !failed });
+        }
+    }
 }

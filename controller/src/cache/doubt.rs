@@ -75,10 +75,10 @@ impl Cache {
         }
     }
 
-    /// Since when something about it fails again and again.
-    pub(crate) fn failing_since(&self, key: &Key) -> Option<Timestamp> {
-        let troubles = self.memory.get(key)?.troubles.values().filter(|failing| failing.trouble.lasting);
-        troubles.map(|failing| failing.since).min()
+    /// Since when something about it fails again and again. What nobody tries any more, because it is not wanted any more, fails no more.
+    pub(crate) fn failing_since(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
+        let is_tried = |failing: &&Failing| failing.trouble.lasting && failing.trouble.retry_at + OBSOLETE > now;
+        self.memory.get(key)?.troubles.values().filter(is_tried).map(|failing| failing.since).min()
     }
 
     pub(crate) fn doubt(&mut self, key: &Key, object: Object) {
@@ -157,6 +157,16 @@ mod tests {
     fn what_heals_at_the_next_attempt_is_not_said() {
         assert_eq!(lasting(&[(0, Patience::Once), (1, Patience::Once)]), [false, true]);
         assert_eq!(lasting(&[(0, Patience::Once), (3_600, Patience::Once)]), [false, false], "another story");
+    }
+
+    #[test]
+    fn what_is_not_tried_any_more_does_not_fail_for_ever() {
+        let (mut cache, key) = (Cache::new(1, at(0)), Key { namespace: "shop".into(), name: "web".into() });
+        for seconds in [0, 5, 10] {
+            cache.failed(&key, "read/pods/r1", "why".into(), Patience::Once, at(seconds));
+        }
+        assert_eq!(cache.failing_since(&key, at(60)), Some(at(0)));
+        assert_eq!(cache.failing_since(&key, at(600)), None, "its candidate has long made way");
     }
 
     #[test]

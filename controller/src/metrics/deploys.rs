@@ -3,7 +3,7 @@
 //! In: what each written status told. Out: histograms, and for each Release how often it came to which end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
@@ -25,6 +25,9 @@ const LEADS: [f64; 14] =
 const RESTORES: [f64; 14] =
     [0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0, 28_800.0, 86_400.0];
 
+/// Who took a bad version away.
+const RESTORERS: [&str; 2] = ["automatic", "person"];
+
 #[derive(Debug)]
 pub(super) struct Deploys {
     steps: HistogramVec,
@@ -33,6 +36,8 @@ pub(super) struct Deploys {
     restores: HistogramVec,
     gates: IntCounterVec,
     ends: Mutex<BTreeMap<Key, Ends>>,
+    /// Namespaces and environments that have histograms of their own.
+    places: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// Of one Release: its environment, and how often each end has come.
@@ -71,6 +76,7 @@ impl Deploys {
                 &["environment", "stage", "result"],
             )?,
             ends: Mutex::default(),
+            places: Mutex::default(),
         })
     }
 
@@ -85,10 +91,13 @@ impl Deploys {
                 self.gates.with_label_values(&[environment, stage, if *passed { "Passed" } else { "Failed" }]).inc();
             }
             Happening::Arrived { lead } => {
+                self.is_at(key, environment);
                 self.leads.with_label_values(&[key.namespace.as_str(), environment]).observe(secs(*lead));
             }
             Happening::Restored { by, took } => {
-                let how = if *by == Restorer::Automatic { "automatic" } else { "person" };
+                self.is_at(key, environment);
+                let [automatic, person] = RESTORERS;
+                let how = if *by == Restorer::Automatic { automatic } else { person };
                 self.restores.with_label_values(&[key.namespace.as_str(), environment, how]).observe(secs(*took));
             }
             Happening::Ended(ending) => {
@@ -103,8 +112,9 @@ impl Deploys {
     /// From here on everything that may come of it is shown as 0, so that the first of each is an increase.
     pub(super) fn begins(&self, key: &Key, environment: &str) {
         self.end(key, environment, None);
+        self.is_at(key, environment);
         let _ = self.leads.with_label_values(&[key.namespace.as_str(), environment]);
-        for how in ["automatic", "person"] {
+        for how in RESTORERS {
             let _ = self.restores.with_label_values(&[key.namespace.as_str(), environment, how]);
         }
     }
@@ -120,14 +130,33 @@ impl Deploys {
         }
     }
 
-    pub(super) fn forget(&self, key: &Key) {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    fn is_at(&self, key: &Key, environment: &str) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert((key.namespace.clone(), environment.to_owned()));
+    }
+
+    /// Nothing is told of Releases that are gone, nor of namespaces without any: there may be one for each pull request.
+    pub(super) fn keep_only(&self, keys: &[Key]) {
+        let known: BTreeSet<_> = keys.iter().collect();
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| known.contains(key));
+        let namespaces: BTreeSet<_> = keys.iter().map(|key| key.namespace.as_str()).collect();
+        let is_there = |(namespace, _): &(String, String)| namespaces.contains(namespace.as_str());
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        for (namespace, environment) in places.iter().filter(|place| !is_there(place)) {
+            let _ = self.leads.remove_label_values(&[namespace, environment]);
+            for how in RESTORERS {
+                let _ = self.restores.remove_label_values(&[namespace, environment, how]);
+            }
+        }
+        places.retain(is_there);
     }
 
     pub(super) fn outcomes(&self, text: &mut String) {
         const NAME: &str = "bascule_release_outcomes_total";
         let _ = writeln!(text, "# HELP {NAME} How often a candidate came to this end\n# TYPE {NAME} counter");
-        for (key, (environment, counts)) in self.ends.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        // Whoever has a version that came to its end waits for the copy, and not for the text.
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (key, (environment, counts)) in &ends {
             for outcome in Outcome::ALL {
                 let count = counts.get(&outcome).copied().unwrap_or(0);
                 let _ = writeln!(text, "{NAME}{{{},outcome=\"{}\"}} {count}", Labels { key, environment }, outcome.as_str());

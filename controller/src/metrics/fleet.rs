@@ -93,7 +93,10 @@ impl Fleet {
                 "bascule_release_last_success_timestamp_seconds",
                 "When the version that settled last was given the traffic",
             ),
-            rejection: Family::new("bascule_release_last_rejection_timestamp_seconds", "When a version of it was rejected last"),
+            rejection: Family::new(
+                "bascule_release_last_rejection_timestamp_seconds",
+                "When the version was rejected that users are on, else the wanted one, else the last",
+            ),
         }
     }
 
@@ -114,7 +117,7 @@ impl Fleet {
         self.failing.time(labels, none, failing_since);
         self.success.time(labels, none, standing.success);
         if let Some(rejected) = standing.rejection {
-            let more = format_args!(r#",reason="{}",had_traffic="{}""#, rejected.reason, rejected.had_traffic);
+            let more = format_args!(r#",reason="{}",traffic="{}""#, rejected.reason, rejected.traffic.as_str());
             self.rejection.time(labels, more, Some(rejected.at));
         }
     }
@@ -141,7 +144,7 @@ mod tests {
     use bascule_crds::{ConditionStatus, ConditionType, RejectReason};
 
     use super::*;
-    use crate::standing::Rejected;
+    use crate::standing::{Rejected, Traffic};
 
     fn settled() -> Standing {
         let at = |text: &str| text.parse::<Timestamp>().ok();
@@ -161,7 +164,7 @@ mod tests {
             rejection: Some(Rejected {
                 at: at("2026-01-04T10:00:00Z").unwrap(),
                 reason: RejectReason::BakeFailed,
-                had_traffic: true,
+                traffic: Traffic::Had,
             }),
         }
     }
@@ -186,7 +189,7 @@ mod tests {
             r#"bascule_release_state{namespace="shop-0",release="web-0",environment="staging",state="Settled"} 1"#,
             r#"bascule_release_condition{namespace="shop-0",release="web-0",environment="staging",type="Ready",status="True",reason="Settled"} 1"#,
             r#"bascule_release_last_success_timestamp_seconds{namespace="shop-0",release="web-0",environment="staging"} 1767607110.5"#,
-            r#"bascule_release_last_rejection_timestamp_seconds{namespace="shop-0",release="web-0",environment="staging",reason="BakeFailed",had_traffic="true"} 1767520800"#,
+            r#"bascule_release_last_rejection_timestamp_seconds{namespace="shop-0",release="web-0",environment="staging",reason="BakeFailed",traffic="had"} 1767520800"#,
         ] {
             assert!(text.lines().any(|it| it == line), "{line}\n{text}");
         }
@@ -206,7 +209,7 @@ mod tests {
             .collect();
         assert_eq!(
             labels.into_iter().collect::<Vec<_>>(),
-            ["environment", "had_traffic", "namespace", "reason", "release", "state", "status", "type"]
+            ["environment", "namespace", "reason", "release", "state", "status", "traffic", "type"]
         );
         assert!(text.len() < 16 << 20, "{} bytes", text.len());
     }

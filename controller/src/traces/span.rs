@@ -83,7 +83,7 @@ fn steps(candidate: &Candidate, end: Timestamp) -> Vec<(Step, Timestamp, Timesta
 
 fn failed(ending: &Ending) -> Option<String> {
     let reason = ending.reason.map(|reason| format!("{reason}: {}", ending.message));
-    reason.filter(|_| matches!(ending.outcome, Outcome::Rejected | Outcome::SwitchedBack))
+    reason.filter(|_| matches!(ending.outcome, Outcome::Rejected | Outcome::SwitchedBack | Outcome::Kept))
 }
 
 fn attributes(about: &About<'_>, ending: &Ending) -> Vec<(&'static str, String)> {

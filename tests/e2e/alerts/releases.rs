@@ -20,6 +20,7 @@ pub(crate) const PROVOKES: &[&str] = &[
     "BasculeReleaseStuck",
     "BasculeReleaseStuckWithTraffic",
     "BasculeReleaseUsersAffected",
+    "BasculeReleaseWaiting",
     "BasculeRollbackNotReady",
 ];
 
@@ -83,6 +84,51 @@ async fn config(stage: &Stage) {
     stage.api::<ConfigMap>().create(&PostParams::default(), &map).await.unwrap();
 }
 
+/// Dies in its bake, and may or may not go back by itself.
+fn affected(stage: &Stage, automatic: bool) -> Value {
+    let mut affected = spec(stage, "affected", "v2", Behaviour::Dies(2));
+    (affected["strategy"]["bake"], affected["rollback"]) = (json!("3m"), json!({"automatic": automatic}));
+    affected
+}
+
+/// Each its own; the name of the rule that jams one of them comes back.
+async fn get_into_trouble(stage: &Stage) -> String {
+    let mut rejected = spec(stage, "rejected", "v2", Behaviour::Never);
+    rejected["strategy"]["progressDeadline"] = json!("2s");
+    stage.release("rejected", &rejected).await;
+    let mut gone_back = spec(stage, "goneback", "v2", Behaviour::Dies(2));
+    gone_back["strategy"]["bake"] = json!("10s");
+    stage.release("goneback", &gone_back).await;
+    stage.release("affected", &affected(stage, false)).await;
+    // The very first version: there is nothing to return to.
+    service(stage, "first").await;
+    let mut first = spec(stage, "first", "v1", Behaviour::Dies(2));
+    first["strategy"]["bake"] = json!("10s");
+    stage.release("first", &first).await;
+    stage.release("missing", &spec(stage, "missing", "v2", Behaviour::Dies(10))).await;
+    let mut stalled = spec(stage, "stalled", "v2", Behaviour::Ready);
+    stalled["artifacts"][0]["image"]["ref"] = json!("Example/Stalled:1");
+    stage.release("stalled", &stalled).await;
+    let mut stuck = spec(stage, "stuck", "v2", Behaviour::ReadyAfter(4));
+    stuck["strategy"]["progressDeadline"] = json!("6s");
+    stage.release("stuck", &stuck).await;
+    let starts = |it: &ReleaseStatus| it.candidate.as_ref().is_some_and(|candidate| candidate.step == Step::Starting);
+    until(stage, "stuck", "starts", starts).await;
+    stage.api::<Service>().delete("stuck", &DeleteParams::default()).await.unwrap();
+    let mut jammed = spec(stage, "jammed", "v2", Behaviour::Ready);
+    jammed["strategy"]["bake"] = json!("12s");
+    stage.release("jammed", &jammed).await;
+    let bakes = |it: &ReleaseStatus| it.candidate.as_ref().is_some_and(|candidate| candidate.step == Step::Baking);
+    until(stage, "jammed", "bakes", bakes).await;
+    let policy = refuse(stage, "jammed").await;
+    until(stage, "jammed", "still bakes", bakes).await;
+    stage.api::<ConfigMap>().delete("flags", &DeleteParams::default()).await.unwrap();
+    stage.release("noway", &spec(stage, "noway", "v2", Behaviour::Ready)).await;
+    // Nobody has made its Service: it does not begin, so there is no deadline that could be missed.
+    stage.release("waits", &spec(stage, "waits", "v1", Behaviour::Ready)).await;
+    policy
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     let scene = Scene::begin(PROVOKES).await;
@@ -106,40 +152,7 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     scene.quiet().await;
 
     // Each has its own trouble.
-    let mut rejected = spec(&stage, "rejected", "v2", Behaviour::Never);
-    rejected["strategy"]["progressDeadline"] = json!("2s");
-    stage.release("rejected", &rejected).await;
-    let mut gone_back = spec(&stage, "goneback", "v2", Behaviour::Dies(2));
-    gone_back["strategy"]["bake"] = json!("10s");
-    stage.release("goneback", &gone_back).await;
-    let mut affected = spec(&stage, "affected", "v2", Behaviour::Dies(2));
-    (affected["strategy"]["bake"], affected["rollback"]) = (json!("3m"), json!({"automatic": false}));
-    stage.release("affected", &affected).await;
-    // The very first version: there is nothing to return to.
-    service(&stage, "first").await;
-    let mut first = spec(&stage, "first", "v1", Behaviour::Dies(2));
-    first["strategy"]["bake"] = json!("10s");
-    stage.release("first", &first).await;
-    stage.release("missing", &spec(&stage, "missing", "v2", Behaviour::Dies(10))).await;
-    let mut stalled = spec(&stage, "stalled", "v2", Behaviour::Ready);
-    stalled["artifacts"][0]["image"]["ref"] = json!("Example/Stalled:1");
-    stage.release("stalled", &stalled).await;
-    let mut stuck = spec(&stage, "stuck", "v2", Behaviour::ReadyAfter(4));
-    stuck["strategy"]["progressDeadline"] = json!("6s");
-    stage.release("stuck", &stuck).await;
-    let starts = |it: &ReleaseStatus| it.candidate.as_ref().is_some_and(|candidate| candidate.step == Step::Starting);
-    until(&stage, "stuck", "starts", starts).await;
-    stage.api::<Service>().delete("stuck", &DeleteParams::default()).await.unwrap();
-    let mut jammed = spec(&stage, "jammed", "v2", Behaviour::Ready);
-    jammed["strategy"]["bake"] = json!("12s");
-    stage.release("jammed", &jammed).await;
-    let bakes = |it: &ReleaseStatus| it.candidate.as_ref().is_some_and(|candidate| candidate.step == Step::Baking);
-    until(&stage, "jammed", "bakes", bakes).await;
-    let policy = refuse(&stage, "jammed").await;
-    until(&stage, "jammed", "still bakes", bakes).await;
-    stage.api::<ConfigMap>().delete("flags", &DeleteParams::default()).await.unwrap();
-    stage.release("noway", &spec(&stage, "noway", "v2", Behaviour::Ready)).await;
-
+    let policy = get_into_trouble(&stage).await;
     let of = |release| [("namespace", stage.namespace.as_str()), ("environment", "staging"), ("release", release)];
     let alert = scene.fires("BasculeReleaseRejected", &of("rejected")).await;
     assert_eq!((&alert["labels"]["severity"], &alert["labels"]["reason"]), (&json!("info"), &json!("DeadlineExceeded")));
@@ -152,11 +165,16 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     scene.fires("BasculeReconcileFailing", &of("jammed")).await;
     scene.fires("BasculeReleaseStuckWithTraffic", &of("jammed")).await;
     scene.fires("BasculeRollbackNotReady", &of("noway")).await;
+    scene.fires("BasculeReleaseWaiting", &of("waits")).await;
     scene.fires("BasculeReleasePodsMissing", &of("missing")).await;
     // Whoever is told the one is not told the other.
-    for (name, release) in
-        [("BasculeReleaseRejected", "goneback"), ("BasculeReleaseRolledBack", "rejected"), ("BasculeReleaseStuck", "jammed")]
-    {
+    for (name, release) in [
+        ("BasculeReleaseRejected", "goneback"),
+        ("BasculeReleaseRolledBack", "rejected"),
+        ("BasculeReleaseStuck", "jammed"),
+        ("BasculeReleaseStuck", "waits"),
+        ("BasculeReleaseWaiting", "stuck"),
+    ] {
         assert_eq!(scene.watch.fires(name, &of(release)), None);
     }
 
@@ -166,10 +184,10 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     for name in ["rejected", "goneback", "missing", "first"] {
         stage.release(name, &spec(&stage, name, "v3", Behaviour::Ready)).await;
     }
-    affected["rollback"] = json!({"automatic": true});
-    stage.release("affected", &affected).await;
+    stage.release("affected", &affected(&stage, true)).await;
     stage.release("stalled", &spec(&stage, "stalled", "v2", Behaviour::Ready)).await;
     service(&stage, "stuck").await;
+    service(&stage, "waits").await;
     allow(&stage, &policy);
     stage.release("noway", &spec(&stage, "noway", "v3", Behaviour::Ready)).await;
     until(&stage, "affected", "users are back", |it| is(it, ConditionType::Ready, "Rejected") && stage::is_active(it, "v1"))
@@ -186,6 +204,7 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
         ("BasculeReleaseStalled", "stalled"),
         ("BasculeReleaseStuck", "stuck"),
         ("BasculeReleaseStuckWithTraffic", "jammed"),
+        ("BasculeReleaseWaiting", "waits"),
         ("BasculeReconcileFailing", "jammed"),
         ("BasculeRollbackNotReady", "noway"),
         ("BasculeReleasePodsMissing", "missing"),

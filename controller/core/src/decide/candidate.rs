@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{
     Decision,
     bake::{self, Cause},
+    conditions::was_rejected,
     gates::Gated,
     later, note,
     traffic::{Move, Services, Target},
@@ -37,8 +38,7 @@ impl Decision<'_> {
             return;
         }
         if let Some(rejection) = self.next.rejection(wanted.revision.as_str()) {
-            let message = format!("{} was rejected ({}): {}", rejection.version, rejection.reason, rejection.message);
-            return self.stall("Rejected", message);
+            return self.stall("Rejected", was_rejected(rejection));
         }
         if let Some((reason, why)) = self.paused() {
             let message = format!("{why}: {} is not started", wanted.version);
@@ -168,13 +168,14 @@ impl Decision<'_> {
         let readiness = self.readiness(candidate);
         let gated = self.gated_before(candidate, &readiness, committed);
 
-        let cause = bake::begun(&services.seen, &home, candidate)
-            .or_else(|| self.given_up(candidate, &readiness, &gated, &services, committed));
+        let left = bake::begun(&services.seen, &home, candidate);
+        let met = left.is_some() || candidate.step >= Stage::Switching;
+        let cause = left.or_else(|| self.given_up(candidate, &readiness, &gated, &services, committed));
         match cause {
             Some(cause) if committed => return self.leave(candidate, &services, &home, cause),
             // A Service that cannot be seen may already be on the candidate: first look, then give up.
             Some(Cause::Rejected(reason, message)) if !services.unknown => {
-                self.reject(candidate, reason, &message);
+                self.reject_met(candidate, reason, &message, met);
                 self.record_abort();
                 self.probes.clear();
                 return;
@@ -288,7 +289,8 @@ impl Decision<'_> {
         let Some(switched) = self.take_over(candidate) else { return };
         if let Cause::Rejected(reason, message) = cause {
             // That is no release to remember.
-            self.reject(candidate, reason, &format!("{message}; there is no good version to return to, so traffic stays"));
+            let message = format!("{message}; there is no good version to return to, so traffic stays");
+            self.reject_met(candidate, reason, &message, true);
             self.record_abort();
         } else {
             self.settle(&switched);

@@ -1,6 +1,6 @@
 //! What status says of it all: conditions in the words of kstatus, and what an autoscaler reads.
 
-use bascule_crds::{Condition, ConditionStatus, ConditionType, scale_selector};
+use bascule_crds::{Condition, ConditionStatus, ConditionType, Rejection, scale_selector};
 
 use super::{Decision, note, workloads::sum};
 use crate::{
@@ -9,6 +9,11 @@ use crate::{
     plan::NoteKind,
     sources::{Freshness, OUT_OF_ORDER, Obstacle},
 };
+
+/// What is said of a version that is wanted and was rejected. Whoever counts finds by it which of them is meant.
+pub fn was_rejected(rejection: &Rejection) -> String {
+    format!("{} was rejected ({}): {}", rejection.version, rejection.reason, rejection.message)
+}
 
 impl Decision<'_> {
     pub(super) fn say(&mut self) {
@@ -130,7 +135,7 @@ impl Decision<'_> {
             }
             (_, Some(wanted)) => match self.next.rejection(wanted.revision.as_str()) {
                 Some(rejection) => {
-                    let message = format!("{} was rejected ({}): {}", rejection.version, rejection.reason, rejection.message);
+                    let message = was_rejected(rejection);
                     let stalled = (Stalled, true.into(), "Rejected".to_owned(), message.clone());
                     (not_ready("Rejected", message), idle(), stalled)
                 }

@@ -80,7 +80,7 @@ fn a_service_that_goes_missing_does_not_hold_up_the_way_back() {
 }
 
 /// Two Services, and the moment in which only the first has been moved.
-fn in_the_middle_of_a_switch(tag: &str) -> World {
+pub(crate) fn in_the_middle_of_a_switch(tag: &str) -> World {
     let both = json!([{"name": "api"}, {"name": "web"}]);
     let mut world = World::new(with("v1", &[("/services", both.clone())]));
     world.pass(120);
