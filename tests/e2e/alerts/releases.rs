@@ -105,7 +105,9 @@ async fn get_into_trouble(stage: &Stage) -> String {
     let mut first = spec(stage, "first", "v1", Behaviour::Dies(2));
     first["strategy"]["bake"] = json!("10s");
     stage.release("first", &first).await;
-    stage.release("missing", &spec(stage, "missing", "v2", Behaviour::Dies(10))).await;
+    for name in ["missing", "trapped"] {
+        stage.release(name, &spec(stage, name, "v2", Behaviour::Dies(10))).await;
+    }
     let mut stalled = spec(stage, "stalled", "v2", Behaviour::Ready);
     stalled["artifacts"][0]["image"]["ref"] = json!("Example/Stalled:1");
     stage.release("stalled", &stalled).await;
@@ -129,6 +131,15 @@ async fn get_into_trouble(stage: &Stage) -> String {
     policy
 }
 
+/// A version goes bad when the one before it has no pods either: it keeps the traffic.
+async fn keep_the_traffic(stage: &Stage) {
+    let mut trapped = spec(stage, "trapped", "v3", Behaviour::Dies(2));
+    trapped["strategy"]["bake"] = json!("6s");
+    stage.release("trapped", &trapped).await;
+    let kept = |it: &ReleaseStatus| is(it, ConditionType::Ready, "Rejected") && stage::is_active(it, "v3");
+    until(stage, "trapped", "v3 is rejected and stays", kept).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     let scene = Scene::begin(PROVOKES).await;
@@ -136,7 +147,7 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     scene.watch.look_at(&[stage.controller.address()]);
 
     // All is well: nobody is told anything.
-    let well = ["rejected", "goneback", "affected", "missing", "stalled", "stuck", "jammed", "noway"];
+    let well = ["rejected", "goneback", "affected", "missing", "trapped", "stalled", "stuck", "jammed", "noway"];
     config(&stage).await;
     for name in well {
         service(&stage, name).await;
@@ -167,10 +178,14 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     scene.fires("BasculeRollbackNotReady", &of("noway")).await;
     scene.fires("BasculeReleaseWaiting", &of("waits")).await;
     scene.fires("BasculeReleasePodsMissing", &of("missing")).await;
+    scene.fires("BasculeReleasePodsMissing", &of("trapped")).await;
+    keep_the_traffic(&stage).await;
+    scene.fires("BasculeReleaseUsersAffected", &of("trapped")).await;
     // Whoever is told the one is not told the other.
     for (name, release) in [
         ("BasculeReleaseRejected", "goneback"),
         ("BasculeReleaseRolledBack", "rejected"),
+        ("BasculeReleaseRolledBack", "trapped"),
         ("BasculeReleaseStuck", "jammed"),
         ("BasculeReleaseStuck", "waits"),
         ("BasculeReleaseWaiting", "stuck"),
@@ -181,8 +196,8 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
     scraped(&stage.controller);
 
     // And each is mended.
-    for name in ["rejected", "goneback", "missing", "first"] {
-        stage.release(name, &spec(&stage, name, "v3", Behaviour::Ready)).await;
+    for name in ["rejected", "goneback", "missing", "first", "trapped"] {
+        stage.release(name, &spec(&stage, name, "v4", Behaviour::Ready)).await;
     }
     stage.release("affected", &affected(&stage, true)).await;
     stage.release("stalled", &spec(&stage, "stalled", "v2", Behaviour::Ready)).await;
@@ -201,6 +216,7 @@ async fn what_goes_wrong_with_releases_is_told_until_it_is_mended() {
         ("BasculeReleaseRolledBack", "goneback"),
         ("BasculeReleaseRolledBack", "affected"),
         ("BasculeReleaseUsersAffected", "first"),
+        ("BasculeReleaseUsersAffected", "trapped"),
         ("BasculeReleaseStalled", "stalled"),
         ("BasculeReleaseStuck", "stuck"),
         ("BasculeReleaseStuckWithTraffic", "jammed"),
