@@ -25,8 +25,10 @@ const NAMESPACE: &str = "shop-staging";
 const RATE: u32 = 200;
 /// For pods on a real node of a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The crash of a leader is over by then; the figure is printed, the bound is for a machine that does other things as well.
-const TAKEN_OVER: Duration = Duration::from_secs(10);
+/// The crash of a leader is over by then.
+const TAKEN_OVER: Duration = Duration::from_secs(5);
+/// A machine that does other things as well may be late once. Every figure is printed.
+const KILLS: usize = 3;
 
 fn kubectl(bed: &Bed, words: &str) -> String {
     let words: Vec<_> = words.split(' ').collect();
@@ -105,11 +107,7 @@ async fn the_page_is_followed_to_the_letter() {
     page.follow("1. The image", Some(&controller::previous()));
     let printed = page.follow("3. The chart", None);
     assert!(printed.contains("bascule-controller"), "{printed}");
-    until("two replicas, one of them leads", || {
-        let ready = kubectl(&bed, "-n bascule-system get deployment bascule-controller -o jsonpath={.status.readyReplicas}");
-        (ready == "2" && !leader(&bed).is_empty()).then_some(())
-    })
-    .await;
+    two_of_which_one_leads(&bed).await;
 
     page.follow("4. An Environment", None);
     let printed = page.follow("5. An app", None);
@@ -133,7 +131,7 @@ async fn the_page_is_followed_to_the_letter() {
     assert!(tally.failed == 0 && !tally.by_version.contains_key("broken"), "{:?} {:?}", tally.failures, tally.by_version);
 
     upgrade(&bed, &page, &load).await;
-    kill_the_leader(&bed).await;
+    kill_leaders(&bed).await;
     watch.look_at(&addresses(&bed));
 
     page.follow("9. Remove", None);
@@ -191,22 +189,52 @@ fn image(program: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// By its pid on the node, as the kernel does it. The other one acts on what is asked for right then.
-async fn kill_the_leader(bed: &Bed) {
-    let holder = leader(bed);
-    let pod = holder.split('_').next().unwrap().to_owned();
-    let before = kubectl(bed, &format!("-n {NAMESPACE} get release web -o jsonpath={{.status.observedGeneration}}"));
-    process::kill(&pod);
-    let began = Instant::now();
-    kubectl(bed, &format!("-n {NAMESPACE} patch release web --type=merge -p {{\"spec\":{{\"suspend\":true}}}}"));
-    until("another one has acted", || {
-        let now = kubectl(bed, &format!("-n {NAMESPACE} get release web -o jsonpath={{.status.observedGeneration}}"));
-        (now != before).then_some(())
+async fn two_of_which_one_leads(bed: &Bed) {
+    until("two replicas, one of them leads", || {
+        let ready = kubectl(bed, "-n bascule-system get deployment bascule-controller -o jsonpath={.status.readyReplicas}");
+        (ready == "2" && !leader(bed).is_empty()).then_some(())
     })
     .await;
+}
+
+/// A second one and a third only if the one before was followed too late.
+async fn kill_leaders(bed: &Bed) {
+    let mut took = Vec::new();
+    while took.len() < KILLS && took.iter().all(|it| *it >= TAKEN_OVER) {
+        two_of_which_one_leads(bed).await;
+        took.push(kill_the_leader(bed).await);
+    }
+    assert!(took.iter().any(|it| *it < TAKEN_OVER), "{took:?}");
+}
+
+/// By its pid on the node, as the kernel does it. The other one acts on what is asked for right then. Gives how long that took.
+async fn kill_the_leader(bed: &Bed) -> Duration {
+    let killed = pod_of(&leader(bed));
+    let before = generation(bed);
+    let began = Instant::now();
+    process::kill(&killed);
+    let answered = suspended(bed, true, before).await;
     let took = began.elapsed();
-    eprintln!("a killed leader: another one acted after {} ms", took.as_millis());
-    assert_ne!(leader(bed), holder);
-    assert!(took < TAKEN_OVER, "{took:?}");
-    kubectl(bed, &format!("-n {NAMESPACE} patch release web --type=merge -p {{\"spec\":{{\"suspend\":false}}}}"));
+    // Its own container is started again in the same pod, under another name: that is not the other one.
+    let follower = pod_of(&leader(bed));
+    eprintln!("a killed leader: another one acted after {} ms ({killed}, then {follower})", took.as_millis());
+    assert_ne!(follower, killed);
+    suspended(bed, false, answered).await;
+    took
+}
+
+/// Who holds the Lease is called after its pod, and after that one start of it.
+fn pod_of(holder: &str) -> String {
+    holder.split('_').next().unwrap().to_owned()
+}
+
+/// What of the Release a controller has acted on.
+fn generation(bed: &Bed) -> String {
+    kubectl(bed, &format!("-n {NAMESPACE} get release web -o jsonpath={{.status.observedGeneration}}"))
+}
+
+/// Asks for this, and waits until a controller has acted on it. Gives what it has acted on.
+async fn suspended(bed: &Bed, suspend: bool, before: String) -> String {
+    kubectl(bed, &format!("-n {NAMESPACE} patch release web --type=merge -p {{\"spec\":{{\"suspend\":{suspend}}}}}"));
+    until("a controller has acted", || Some(generation(bed)).filter(|now| *now != before)).await
 }

@@ -11,8 +11,11 @@ mod security {
     mod endpoints;
     mod limits;
     mod names;
+    mod page;
     mod parameters;
+    mod policies;
     mod rights;
+    mod scope;
     mod values;
 
     /// The bed that `hack/test` brings up for these.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{
     bed,
     ear::{Ear, answer},
+    page,
 };
 
 /// What etcd takes of one object, everything included.
@@ -69,24 +70,24 @@ async fn every_list_of_a_release_has_an_end() {
     stage.end().await;
 }
 
-/// How many Releases a namespace has is Kubernetes' own quota.
+/// How many Releases a namespace has is Kubernetes' own quota: the one of docs/security.md, in this namespace.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_bounds_the_releases_of_a_namespace() {
-    let stage = Stage::new(&bed(), "quota").await;
-    let quota: ResourceQuota =
-        stage::from(json!({"metadata": {"name": "releases"}, "spec": {"hard": {"count/releases.bascule.dev": "2"}}}));
+    let mut stage = Stage::new(&bed(), "quota").await;
+    // Nobody else is needed, and twenty apps would be work.
+    stage.controller.kill();
+    let mut quota: ResourceQuota = serde_yaml_ng::from_str(&page::block("kind: ResourceQuota")).expect("a quota");
+    quota.metadata.namespace = Some(stage.namespace.clone());
+    let hard = quota.spec.clone().and_then(|spec| spec.hard).expect("a limit");
+    let most: usize = hard["count/releases.bascule.dev"].0.parse().expect("a number of Releases");
     stage.api::<ResourceQuota>().create(&PostParams::default(), &quota).await.unwrap();
     let counted = || async { stage.api::<ResourceQuota>().get("releases").await.ok()?.status?.hard };
     stage.eventually("the quota is known", counted).await;
-    let spec = |number: usize| {
-        let mut spec = stage.spec("v1", Behaviour::Ready, 0);
-        spec["workloads"][0]["name"] = json!(format!("w{number}"));
-        spec["services"] = json!([]);
-        spec
-    };
-    stage.release("first", &spec(1)).await;
-    stage.release("second", &spec(2)).await;
-    let refused = stage.try_release("third", &spec(3)).await.unwrap_err().to_string();
+    let spec = stage.spec("v1", Behaviour::Ready, 0);
+    for number in 0..most {
+        stage.release(&format!("web-{number}"), &spec).await;
+    }
+    let refused = stage.try_release("one-more", &spec).await.unwrap_err().to_string();
     assert!(refused.contains("exceeded quota"), "{refused}");
     stage.end().await;
 }
