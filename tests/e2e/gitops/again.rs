@@ -114,9 +114,14 @@ async fn again(stage: &Stage, tool: Tool, allowed: &Allowed, manifests: &[Value]
     assert_eq!(differences, "", "{tool:?} sees a difference {when}");
     let said = tool.apply(stage, manifests);
     assert!(tool != Tool::Flux || said.lines().all(|line| line.ends_with(" unchanged")), "Flux {when}: {said}");
-    let first = quiet(stage).await;
+    let mut first = quiet(stage).await;
     tool.apply(stage, manifests);
-    let second = quiet(stage).await;
+    let mut second = quiet(stage).await;
+    // Entries of managedFields are sorted by their second: one that is as old as another is put behind it one time later.
+    if allowed.sorts_managed_fields && version(&first[0]) == version(&before[0]) && version(&second[0]) != version(&first[0]) {
+        tool.apply(stage, manifests);
+        first = std::mem::replace(&mut second, quiet(stage).await);
+    }
     for (at, what) in ["Service", "Release"].into_iter().enumerate() {
         assert_eq!(content(&first[at]), content(&before[at]), "{tool:?} changed the {what} {when}");
         assert_eq!(version(&second[at]), version(&first[at]), "{tool:?} wrote the same {what} again {when}");
