@@ -101,11 +101,12 @@ async fn consider(shell: &Arc<Shell>, term: Term, key: &Key, stop: &Cancellation
         let wake = plan.wake;
         let action = action(&plan);
         shell.metrics.decided(action);
-        if action == "rest" {
-            tracing::debug!(release = %key, ?wake, "rests");
-        } else {
-            let (revision, at) = on_its_way(&observed.release.status);
-            tracing::info!(release = %key, revision, step = at, action, steps = %steps(&plan), "decided");
+        let (revision, at) = on_its_way(&observed.release.status);
+        match action {
+            "rest" => tracing::debug!(release = %key, ?wake, "rests"),
+            // Changes nothing, and one that waits looks every five seconds, for ever: it would cover what others say.
+            "read" => tracing::debug!(release = %key, revision, step = at, action, steps = %steps(&plan), "decided"),
+            _ => tracing::info!(release = %key, revision, step = at, action, steps = %steps(&plan), "decided"),
         }
         match execute::execute(shell, term, key, &observed, plan).await {
             Done::Acted | Done::Failed => {}

@@ -9,6 +9,9 @@ use jiff::SignedDuration;
 use super::{Decision, history::Goal, later};
 use crate::{input, observed::WayBack, plan::Read};
 
+/// It is known where the way back leads, and not yet whether everything is there for it.
+const NOT_YET: &str = "NotLookedAt";
+
 /// What a condition says: status, reason and message.
 type Word = (ConditionStatus, &'static str, String);
 
@@ -20,15 +23,35 @@ impl Decision<'_> {
         // On its way: what is said changes with the next step, not by itself.
         let on_its_way = self.next.candidate.is_some();
         let Some(active) = self.next.active.clone() else { return stored };
+        if let Some((status, reason, message)) = self.at_the_switch() {
+            return Some((kind, status, reason.to_owned(), message));
+        }
         let Some(goal) = self.earlier(&active.revision) else {
             let message = "there is no earlier version to return to".to_owned();
             return if on_its_way { stored } else { Some((kind, ConditionStatus::False, "NoEarlierVersion".into(), message)) };
         };
-        let word = self.look_back(&goal, stored.as_ref().map(|it| it.3.as_str()));
+        let told = stored.as_ref().filter(|it| it.2 != NOT_YET).map(|it| it.3.as_str());
+        let word = self.look_back(&goal, told);
         match word {
             Some((status, reason, message)) if !on_its_way => Some((kind, status, reason.to_owned(), message)),
             Some(_) | None => stored,
         }
+    }
+
+    /// Whoever is paged in the bake asks for the way back from this version, and not from the one before it: in the write that remembers
+    /// the switch stands where it leads, and with the end of the bake whether everything is there for it.
+    fn at_the_switch(&self) -> Option<Word> {
+        let bakes = |it: &Option<bascule_crds::Candidate>| it.as_ref().is_some_and(|candidate| candidate.step == Stage::Baking);
+        if bakes(&self.stored.candidate) || !bakes(&self.next.candidate) {
+            return None;
+        }
+        let previous = self.next.previous.as_ref().filter(|it| self.next.rejection(&it.revision).is_none())?;
+        let goal = Goal { revision: previous.revision.clone(), version: previous.version.clone() };
+        if let Some(why) = self.below_floor(&goal) {
+            return Some((ConditionStatus::False, "RollbackBlocked", why));
+        }
+        let message = format!("{} ({}) can be returned to; what it needs is being looked at", goal.version, goal.revision);
+        Some((ConditionStatus::Unknown, NOT_YET, message))
     }
 
     /// The version that a person would return to.

@@ -96,6 +96,7 @@ const MUST: &[(&str, u64)] = &[
     ("rejected RolledBack", 20),
     ("rollback Complete", 37),
     ("rollback NoEarlierVersion", 50),
+    ("rollback NotLookedAt", 20),
     ("rollback SomethingIsGone", 1),
     ("sources Fresh", 36),
     ("sources OutOfOrder", 9),

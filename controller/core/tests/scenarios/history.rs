@@ -316,6 +316,29 @@ fn that_the_way_back_lacks_something_is_known_before_it_is_needed() {
 }
 
 #[test]
+fn in_its_bake_a_version_says_where_the_way_back_leads() {
+    let mut world = settled("v1");
+    assert_eq!(readiness(&world).1, "NoEarlierVersion");
+    for (version, before) in [("v2", "v1 ("), ("v3", "v2 (")] {
+        world.apply_spec(spec(version, 3));
+        world.pass(10);
+        assert_eq!(world.candidate(), Some((version, Stage::Baking)));
+        let (status, reason, message) = readiness(&world);
+        assert_eq!((status, reason), (ConditionStatus::Unknown, "NotLookedAt"));
+        assert!(message.starts_with(before), "{message}");
+        world.pass(120);
+        let (status, reason, message) = readiness(&world);
+        assert_eq!((status, reason), (ConditionStatus::True, "Complete"));
+        assert!(message.starts_with(before), "{message}");
+    }
+    world.apply_spec(spec("v4", 3));
+    world.pass(10);
+    world.operate(&json!({"release": "web", "type": "Abort", "by": "eve"}));
+    world.pass(30);
+    assert!(readiness(&world).2.starts_with("v2 ("), "from v3, which has the traffic again: {}", readiness(&world).2);
+}
+
+#[test]
 fn what_is_gone_from_the_cluster_is_refused_and_nothing_is_given_up_for_it() {
     let mut world = three();
     world.revisions.clear();
