@@ -127,12 +127,14 @@ func buildEnvironment(renamed [][2]string, target, revision string) []string {
 	var rust, c []string
 	for _, each := range renamed {
 		rust = append(rust, "--remap-path-prefix="+each[0]+"="+each[1])
-		c = append(c, "-ffile-prefix-map="+each[0]+"="+each[1])
+		c = append(c, "'"+strings.ReplaceAll("-ffile-prefix-map="+each[0]+"="+each[1], "'", `'\''`)+"'")
 	}
 	return []string{
 		"BASCULE_BUILD_REVISION=" + revision,
 		// Before all others that could give flags; its separator is no space.
 		"CARGO_ENCODED_RUSTFLAGS=" + strings.Join(rust, "\x1f"),
+		// As a shell would read them: a folder may have a space in its name.
+		"CC_SHELL_ESCAPED_FLAGS=1",
 		"CFLAGS_" + strings.ReplaceAll(target, "-", "_") + "=" + strings.Join(c, " "),
 		"CARGO_INCREMENTAL=0",
 		// A C file has __TIME__ in it. Always the same, and not the commit's: cargo would not compile that file again for another one.

@@ -38,11 +38,12 @@ func TestACrateThatIsNotLockedIsAnError(t *testing.T) {
 }
 
 func TestFoldersOfTheMachineAreRenamedForRustAndForC(t *testing.T) {
-	env := buildEnvironment([][2]string{{"/home/me/x", "/bascule"}, {"/home/me/y", "/cargo"}}, "x86_64-unknown-linux-gnu", "abc")
+	env := buildEnvironment([][2]string{{"/home/me/my x", "/bascule"}, {"/home/me/y", "/cargo"}}, "x86_64-unknown-linux-gnu", "abc")
 	for _, want := range []string{
 		"BASCULE_BUILD_REVISION=abc",
-		"CARGO_ENCODED_RUSTFLAGS=--remap-path-prefix=/home/me/x=/bascule\x1f--remap-path-prefix=/home/me/y=/cargo",
-		"CFLAGS_x86_64_unknown_linux_gnu=-ffile-prefix-map=/home/me/x=/bascule -ffile-prefix-map=/home/me/y=/cargo",
+		"CARGO_ENCODED_RUSTFLAGS=--remap-path-prefix=/home/me/my x=/bascule\x1f--remap-path-prefix=/home/me/y=/cargo",
+		"CC_SHELL_ESCAPED_FLAGS=1",
+		"CFLAGS_x86_64_unknown_linux_gnu='-ffile-prefix-map=/home/me/my x=/bascule' '-ffile-prefix-map=/home/me/y=/cargo'",
 	} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q is not in %q", want, env)
