@@ -136,7 +136,9 @@ fn state(spec: &ReleaseSpec, status: &ReleaseStatus) -> State {
     // Who holds it knows that it has failed, and is at it.
     let is_held = spec.suspend || status.hold.as_ref().is_some_and(|hold| hold.revision.is_none());
     match (is(ConditionType::Stalled, ConditionStatus::True), &status.candidate) {
-        (Some(_), None) if is_held => State::Paused,
+        // Whatever it would wait for besides: until the switch nothing goes on.
+        (_, None) if is_held => State::Paused,
+        (None, Some(candidate)) if is_held && candidate.step < Step::Switching => State::Paused,
         (Some("Rejected"), _) => State::Rejected,
         (Some("RolledBack"), _) => State::RolledBack,
         (Some(_), _) => State::Stalled,
@@ -159,7 +161,7 @@ fn rejection(status: &ReleaseStatus) -> Option<Rejected> {
     let stalled = status.condition(ConditionType::Stalled).filter(|it| it.status == ConditionStatus::True);
     let is_wanted = |it: &&Rejection| stalled.is_some_and(|stalled| stalled.message == was_rejected(it));
     let newest = || status.rejected.iter().max_by_key(|rejection| rejection.at);
-    let it = status.rejected.iter().find(is_wanted).or_else(newest)?;
+    let it = status.rejected.iter().filter(is_wanted).max_by_key(|it| it.at).or_else(newest)?;
     Some(Rejected { at: it.at, reason: it.reason, traffic: if it.had_traffic { Traffic::Had } else { Traffic::Never } })
 }
 
@@ -222,6 +224,22 @@ mod tests {
         assert!(held.has_candidate, "a new leader looks at it first");
         let going = standing(&json!({}), &status(condition("Ready", "False", "Progressing")));
         assert_eq!((going.state, going.deadline), (State::Verifying, at("10:10:00")));
+    }
+
+    #[test]
+    fn what_a_paused_one_would_wait_for_is_nobodys_business_until_users_are_in_it() {
+        let waits = condition("Ready", "False", "ServiceMissing");
+        let of = |step: Option<&str>, suspend: bool| {
+            let mut status = json!({"conditions": [waits]});
+            if let Some(step) = step {
+                status["candidate"] = candidate(step, &json!({"preparedAt": "2026-01-05T10:00:00Z"}));
+            }
+            let it = standing(&json!({"suspend": suspend}), &status);
+            (it.state, it.deadline.is_some())
+        };
+        assert_eq!([of(None, false), of(None, true)], [(State::Waiting, false), (State::Paused, false)]);
+        assert_eq!([of(Some("Starting"), false), of(Some("Starting"), true)], [(State::Starting, true), (State::Paused, false)]);
+        assert_eq!(of(Some("Baking"), true), (State::Baking, true));
     }
 
     #[test]

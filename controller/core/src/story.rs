@@ -129,9 +129,10 @@ fn arrive(told: &mut Vec<Happening>, before: &ReleaseStatus, candidate: &Candida
 }
 
 /// When somebody asked for this version: what is new of its parameters was written, else it was begun. A parameter of March asks for
-/// nothing in June.
+/// nothing in June, and not for a Release that is made in June either.
 fn asked_at(before: &ReleaseStatus, candidate: &Candidate) -> Timestamp {
-    let running = before.active.iter().flat_map(|active| &active.artifacts);
+    let Some(active) = &before.active else { return candidate.started_at };
+    let running = active.artifacts.iter();
     let what = |it: &ResolvedArtifact| (it.name.clone(), it.reference.clone(), it.image.clone(), it.archive.clone());
     let is_new = |artifact: &&ResolvedArtifact| !running.clone().any(|it| what(it) == what(artifact));
     let new = candidate.artifacts.iter().filter(is_new);

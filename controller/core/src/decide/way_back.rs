@@ -20,46 +20,32 @@ impl Decision<'_> {
     pub(super) fn rollback_ready(&mut self) -> Option<(ConditionType, ConditionStatus, String, String)> {
         let kind = ConditionType::RollbackReady;
         let stored = self.stored.condition(kind).map(|it| (kind, it.status, it.reason.clone(), it.message.clone()));
-        // On its way: what is said changes with the next step, not by itself.
-        let on_its_way = self.next.candidate.is_some();
-        let Some(active) = self.next.active.clone() else { return stored };
-        if let Some((status, reason, message)) = self.at_the_switch() {
-            return Some((kind, status, reason.to_owned(), message));
-        }
-        let Some(goal) = self.earlier(&active.revision) else {
-            let message = "there is no earlier version to return to".to_owned();
-            return if on_its_way { stored } else { Some((kind, ConditionStatus::False, "NoEarlierVersion".into(), message)) };
+        let step = self.next.candidate.as_ref().map(|candidate| candidate.step);
+        let Some(active) = self.next.active.clone().filter(|_| step.is_none_or(|step| step == Stage::Baking)) else {
+            // Before the switch the way back is that of the version before.
+            return stored;
         };
-        let told = stored.as_ref().filter(|it| it.2 != NOT_YET).map(|it| it.3.as_str());
-        let word = self.look_back(&goal, told);
-        match word {
-            Some((status, reason, message)) if !on_its_way => Some((kind, status, reason.to_owned(), message)),
-            Some(_) | None => stored,
+        let say = |(status, reason, message): Word| Some((kind, status, reason.to_owned(), message));
+        let Some(goal) = self.earlier(&active.revision) else {
+            return say((ConditionStatus::False, "NoEarlierVersion", "there is no earlier version to return to".to_owned()));
+        };
+        let about = stored.filter(|it| it.3.contains(&goal.revision));
+        let is_told = about.as_ref().is_some_and(|it| it.2 != NOT_YET);
+        match (self.look_back(&goal, is_told), about) {
+            // What is found out in the bake is written with its end.
+            (Some(word), about) if step.is_none() || about.is_none() => say(word),
+            (_, Some(about)) => Some(about),
+            // Whoever is paged in the bake asks for the way back from this version: in the write of the switch stands where it leads.
+            (_, None) => {
+                let message =
+                    format!("{} ({}) can be returned to; what it needs is being looked at", goal.version, goal.revision);
+                say((ConditionStatus::Unknown, NOT_YET, message))
+            }
         }
-    }
-
-    /// Whoever is paged in the bake asks for the way back from this version, and not from the one before it: in the write that remembers
-    /// the switch stands where it leads, and with the end of the bake whether everything is there for it.
-    fn at_the_switch(&self) -> Option<Word> {
-        let bakes = |it: &Option<bascule_crds::Candidate>| it.as_ref().is_some_and(|candidate| candidate.step == Stage::Baking);
-        if bakes(&self.stored.candidate) || !bakes(&self.next.candidate) {
-            return None;
-        }
-        let previous = self.next.previous.as_ref().filter(|it| self.next.rejection(&it.revision).is_none())?;
-        let goal = Goal { revision: previous.revision.clone(), version: previous.version.clone() };
-        if let Some(why) = self.below_floor(&goal) {
-            return Some((ConditionStatus::False, "RollbackBlocked", why));
-        }
-        let message = format!("{} ({}) can be returned to; what it needs is being looked at", goal.version, goal.revision);
-        Some((ConditionStatus::Unknown, NOT_YET, message))
     }
 
     /// The version that a person would return to.
     fn earlier(&self, active: &str) -> Option<Goal> {
-        let baking = self.stored.candidate.as_ref().is_some_and(|candidate| candidate.step == Stage::Baking);
-        if self.stored.candidate.is_some() && !baking {
-            return None;
-        }
         let status = &self.next;
         let previous = status.previous.iter().filter(|it| it.revision != active && status.rejection(&it.revision).is_none());
         let previous = previous.map(|it| Goal { revision: it.revision.clone(), version: it.version.clone() }).next();
@@ -67,7 +53,7 @@ impl Decision<'_> {
     }
 
     /// None: it has not been looked at yet.
-    fn look_back(&mut self, goal: &Goal, told: Option<&str>) -> Option<Word> {
+    fn look_back(&mut self, goal: &Goal, is_told: bool) -> Option<Word> {
         if let Some(why) = self.below_floor(goal) {
             return Some((ConditionStatus::False, "RollbackBlocked", why));
         }
@@ -75,9 +61,7 @@ impl Decision<'_> {
         let due = match &seen {
             Some(seen) => later(seen.at, self.policy.look_back),
             // Another process has said it, or nobody ever has, about a version that has been there for long.
-            None if told.is_some_and(|told| told.contains(&goal.revision)) || self.is_old() => {
-                later(self.observed.since, self.turn())
-            }
+            None if is_told || self.is_old() => later(self.observed.since, self.turn()),
             None => self.now,
         };
         if self.now >= due {
