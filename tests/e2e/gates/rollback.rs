@@ -122,9 +122,9 @@ async fn an_older_one_is_released_again_from_what_was_stored() {
     assert_eq!(stored.len(), 3, "{:?}", stored.iter().map(kube::ResourceExt::name_any).collect::<Vec<_>>());
     let ready = |it: &bascule_crds::ReleaseStatus| {
         it.condition(bascule_crds::ConditionType::RollbackReady)
-            .is_some_and(|it| it.reason == "NotAllSeen" && it.message.contains("resolve: Never"))
+            .is_some_and(|it| it.reason == "Complete" && it.message.starts_with("v2 "))
     };
-    stage.until("it was looked whether there is a way back", ready).await;
+    stage.until("v2 can be returned to", ready).await;
     rollback(&stage, Some("1")).await;
     let back = |it: &bascule_crds::ReleaseStatus| stage::is_active(it, "v1") && it.candidate.is_none() && it.history.len() == 4;
     let status = stage.until("v1 is settled again", back).await;
