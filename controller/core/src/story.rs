@@ -132,10 +132,10 @@ fn arrive(told: &mut Vec<Happening>, before: &ReleaseStatus, candidate: &Candida
 /// nothing in June, and not for a Release that is made in June either.
 fn asked_at(before: &ReleaseStatus, candidate: &Candidate) -> Timestamp {
     let Some(active) = &before.active else { return candidate.started_at };
-    let running = active.artifacts.iter();
-    let what = |it: &ResolvedArtifact| (it.name.clone(), it.reference.clone(), it.image.clone(), it.archive.clone());
-    let is_new = |artifact: &&ResolvedArtifact| !running.clone().any(|it| what(it) == what(artifact));
-    let new = candidate.artifacts.iter().filter(is_new);
+    let is_same = |a: &ResolvedArtifact, b: &ResolvedArtifact| {
+        a.name == b.name && a.reference == b.reference && a.image == b.image && a.archive == b.archive
+    };
+    let new = candidate.artifacts.iter().filter(|artifact| !active.artifacts.iter().any(|it| is_same(it, artifact)));
     let written = new.filter_map(|artifact| artifact.parameter.as_ref()?.modified_at).max();
     written.map_or(candidate.started_at, |written| written.min(candidate.started_at))
 }

@@ -19,12 +19,18 @@ pub(super) struct Sure {
     at: Instant,
 }
 
-/// A step that fails since then, so many times in a row.
+/// A step that fails, so many times in a row.
 #[derive(Debug)]
 pub(super) struct Failing {
     failures: u32,
-    since: Timestamp,
     pub(super) trouble: Trouble,
+}
+
+impl Failing {
+    /// A failed step is tried again when it is due; one that was not for long is not wanted any more, and belongs to another story.
+    pub(super) fn is_tried(&self, now: Timestamp) -> bool {
+        self.trouble.retry_at + OBSOLETE > now
+    }
 }
 
 /// How long a failure may be nobody's business.
@@ -40,8 +46,8 @@ pub(crate) enum Patience {
 const SILENCE: SignedDuration = SignedDuration::from_secs(10);
 /// How long what was read is good enough to move something by, while a watch is broken: one decision and its steps.
 const SURE_WHILE_BLIND: Duration = Duration::from_secs(2);
-/// A failed step is tried again when it is due; one that was not for so long is not wanted any more.
-pub(super) const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a failed step may be due and not tried again.
+const OBSOLETE: SignedDuration = SignedDuration::from_secs(60);
 
 /// An object whose state is not known, because a write to it had no reply.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,9 +61,8 @@ pub(crate) enum Object {
 impl Cache {
     /// A step failed: it is not tried again for a while that grows.
     pub(crate) fn failed(&mut self, key: &Key, target: &str, message: String, patience: Patience, now: Timestamp) {
-        // One that nobody has tried again for long belongs to another story.
-        let known = self.memory(key).troubles.get(target).filter(|failing| failing.trouble.retry_at + OBSOLETE > now);
-        let (failures, since) = known.map_or((1, now), |failing| (failing.failures.saturating_add(1), failing.since));
+        let known = self.memory(key).troubles.get(target).filter(|failing| failing.is_tried(now));
+        let (failures, since) = known.map_or((1, now), |failing| (failing.failures.saturating_add(1), failing.trouble.since));
         let lasting = match patience {
             Patience::Once => failures > 1,
             Patience::Throttled => now.duration_since(since) > SILENCE,
@@ -66,7 +71,7 @@ impl Cache {
         let delay = pause(failures.saturating_add(4), &mut self.random);
         let retry_at = now + SignedDuration::try_from(delay).unwrap_or_default();
         let trouble = Trouble { target: target.to_owned(), message, since, retry_at, lasting };
-        self.memory(key).troubles.insert(target.to_owned(), Failing { failures, since, trouble });
+        self.memory(key).troubles.insert(target.to_owned(), Failing { failures, trouble });
     }
 
     pub(crate) fn succeeded(&mut self, key: &Key, target: &str) {
@@ -75,10 +80,10 @@ impl Cache {
         }
     }
 
-    /// Since when something about it fails again and again. What nobody tries any more, because it is not wanted any more, fails no more.
+    /// Since when something about it fails again and again.
     pub(crate) fn failing_since(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
-        let is_tried = |failing: &&Failing| failing.trouble.lasting && failing.trouble.retry_at + OBSOLETE > now;
-        self.memory.get(key)?.troubles.values().filter(is_tried).map(|failing| failing.since).min()
+        let troubles = self.memory.get(key)?.troubles.values().filter(|failing| failing.trouble.lasting && failing.is_tried(now));
+        troubles.map(|failing| failing.trouble.since).min()
     }
 
     pub(crate) fn doubt(&mut self, key: &Key, object: Object) {

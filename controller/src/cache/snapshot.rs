@@ -6,7 +6,7 @@ use bascule_core::{Claim, Endpoints, Observed, ReleaseView, Service, Sight};
 use bascule_crds::{EnvironmentSpec, names};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cache, Memory, doubt::OBSOLETE};
+use super::{Cache, Memory};
 use crate::queue::Key;
 
 /// Nothing tells when a PersistentVolumeClaim changes.
@@ -71,8 +71,7 @@ impl Cache {
             operations,
             check: memory.check.clone(),
             pods: memory.pods.clone(),
-            // One that is long due and was not tried again is about something that nobody wants any more.
-            troubles: memory.troubles.values().map(|it| &it.trouble).filter(|it| it.retry_at + OBSOLETE > now).cloned().collect(),
+            troubles: memory.troubles.values().filter(|it| it.is_tried(now)).map(|it| it.trouble.clone()).collect(),
         })
     }
 

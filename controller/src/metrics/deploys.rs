@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use bascule_core::story::{Ending, Happening, Outcome, Restorer};
@@ -120,7 +120,7 @@ impl Deploys {
     }
 
     fn end(&self, key: &Key, environment: &str, outcome: Option<Outcome>) {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = locked(&self.ends);
         let (known, counts) = ends.entry(key.clone()).or_default();
         if known != environment {
             environment.clone_into(known);
@@ -131,17 +131,16 @@ impl Deploys {
     }
 
     fn is_at(&self, key: &Key, environment: &str) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.insert((key.namespace.clone(), environment.to_owned()));
+        locked(&self.places).insert((key.namespace.clone(), environment.to_owned()));
     }
 
     /// Nothing is told of Releases that are gone, nor of namespaces without any: there may be one for each pull request.
     pub(super) fn keep_only(&self, keys: &[Key]) {
         let known: BTreeSet<_> = keys.iter().collect();
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| known.contains(key));
+        locked(&self.ends).retain(|key, _| known.contains(key));
         let namespaces: BTreeSet<_> = keys.iter().map(|key| key.namespace.as_str()).collect();
         let is_there = |(namespace, _): &(String, String)| namespaces.contains(namespace.as_str());
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = locked(&self.places);
         for (namespace, environment) in places.iter().filter(|place| !is_there(place)) {
             let _ = self.leads.remove_label_values(&[namespace, environment]);
             for how in RESTORERS {
@@ -155,7 +154,7 @@ impl Deploys {
         const NAME: &str = "bascule_release_outcomes_total";
         let _ = writeln!(text, "# HELP {NAME} How often a candidate came to this end\n# TYPE {NAME} counter");
         // Whoever has a version that came to its end waits for the copy, and not for the text.
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ends = locked(&self.ends).clone();
         for (key, (environment, counts)) in &ends {
             for outcome in Outcome::ALL {
                 let count = counts.get(&outcome).copied().unwrap_or(0);
@@ -163,6 +162,11 @@ impl Deploys {
             }
         }
     }
+}
+
+/// Counts stay right where somebody who held them has panicked.
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A clock may have been set back.

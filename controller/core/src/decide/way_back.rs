@@ -1,7 +1,7 @@
 //! Whether there is a version to return to, with everything that it needs: to be known before it is needed.
 //!
-//! Looked at while the next version is being watched, so that it costs no write of its own, and then seldom. A new process does not
-//! look at all Releases at once: what was said before stays until its turn has come.
+//! Looked at while the next version is being watched, so that a release costs no write more (a way back costs one), and then seldom. A new
+//! process does not look at all Releases at once: what was said before stays until its turn has come.
 
 use bascule_crds::{ConditionStatus, ConditionType, Step as Stage};
 use jiff::SignedDuration;

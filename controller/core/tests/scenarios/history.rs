@@ -315,16 +315,21 @@ fn that_the_way_back_lacks_something_is_known_before_it_is_needed() {
     assert_eq!(readiness(&world).1, "Complete");
 }
 
+/// One decision after the other, a second later when nothing is to be done, to the very first moment in which it holds.
+fn until(world: &mut World, holds: impl Fn(&World) -> bool) {
+    while !holds(world) {
+        if !world.run_one() {
+            world.now += jiff::SignedDuration::from_secs(1);
+        }
+    }
+}
+
 #[test]
 fn without_a_bake_the_way_back_is_that_from_the_new_version_at_once() {
     let mut world = settled("v1");
     for (version, before) in [("v2", "v1 ("), ("v3", "v2 (")] {
         world.apply_spec(with(version, &[("/strategy/bake", json!("0s"))]));
-        while world.active().map(|it| it.0) != Some(version) {
-            if !world.run_one() {
-                world.now += jiff::SignedDuration::from_secs(1);
-            }
-        }
+        until(&mut world, |world| world.active().map(|it| it.0) == Some(version));
         assert!(readiness(&world).2.starts_with(before), "{:?}", readiness(&world));
     }
 }
@@ -349,27 +354,19 @@ fn in_its_bake_a_version_says_where_the_way_back_leads() {
     world.apply_spec(spec("v4", 3));
     world.pass(10);
     world.operate(&json!({"release": "web", "type": "Abort", "by": "eve"}));
-    while world.active().map(|it| it.0) == Some("v4") {
-        world.run_one();
-    }
+    until(&mut world, |world| world.active().map(|it| it.0) != Some("v4"));
     assert!(readiness(&world).2.starts_with("v2 ("), "{:?}", readiness(&world));
     world.pass(30);
     assert_eq!((readiness(&world).1, &readiness(&world).2[..4]), ("Complete", "v2 ("));
     // One that users never meet changes nothing of it, not even with its end.
     world.apply_spec(spec("v5--never", 3));
-    while world.release.status.rejected.iter().all(|it| it.version != "v5--never") {
-        if !world.run_one() {
-            world.now += jiff::SignedDuration::from_secs(1);
-        }
-        assert_eq!((readiness(&world).1, &readiness(&world).2[..4]), ("Complete", "v2 ("));
-    }
+    until(&mut world, |world| {
+        assert_eq!((readiness(world).1, &readiness(world).2[..4]), ("Complete", "v2 ("));
+        world.release.status.rejected.iter().any(|it| it.version == "v5--never")
+    });
     // A person returns to v2: v3 was left, so it would be v1.
     rollback(&mut world, Some("v2"));
-    while world.candidate().map(|it| it.1) != Some(Stage::Baking) {
-        if !world.run_one() {
-            world.now += jiff::SignedDuration::from_secs(1);
-        }
-    }
+    until(&mut world, |world| world.candidate().map(|it| it.1) == Some(Stage::Baking));
     assert!(readiness(&world).2.starts_with("v1 ("), "{:?}", readiness(&world));
 }
 

@@ -82,27 +82,17 @@ fn a_version_that_dies_tells_how_long_users_had_it() {
 }
 
 #[test]
-fn an_abort_during_the_bake_is_a_person_who_restores() {
-    let mut world = settled("v1");
-    world.apply_spec(spec("v2", 3));
-    world.pass(10);
-    world.told.clear();
-    world.operate(&json!({"release": "web", "type": "Abort", "by": "ada"}));
-    let told = told_since(&mut world, 30);
-    assert_eq!((ending(&told).outcome, ending(&told).reason), (Outcome::SwitchedBack, Some(RejectReason::Aborted)));
-    assert_eq!(restored(&told).map(|(by, _)| by), Some(Restorer::Person));
-}
-
-#[test]
-fn a_rollback_during_the_bake_is_a_person_who_restores() {
-    let mut world = settled("v1");
-    world.apply_spec(spec("v2", 3));
-    world.pass(10);
-    world.told.clear();
-    world.operate(&json!({"release": "web", "type": "Rollback", "by": "ada"}));
-    let told = told_since(&mut world, 30);
-    assert_eq!((ending(&told).outcome, ending(&told).reason), (Outcome::SwitchedBack, Some(RejectReason::RolledBack)));
-    assert_eq!(restored(&told).map(|(by, _)| by), Some(Restorer::Person));
+fn whoever_gives_a_version_up_in_its_bake_is_a_person_who_restores() {
+    for (operation, reason) in [("Abort", RejectReason::Aborted), ("Rollback", RejectReason::RolledBack)] {
+        let mut world = settled("v1");
+        world.apply_spec(spec("v2", 3));
+        world.pass(10);
+        world.told.clear();
+        world.operate(&json!({"release": "web", "type": operation, "by": "ada"}));
+        let told = told_since(&mut world, 30);
+        assert_eq!((ending(&told).outcome, ending(&told).reason), (Outcome::SwitchedBack, Some(reason)));
+        assert_eq!(restored(&told).map(|(by, _)| by), Some(Restorer::Person), "{operation}");
+    }
 }
 
 #[test]
